@@ -1,0 +1,116 @@
+"""The ports: what the core asks of the outside world, each with several implementations."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
+
+from headgate.core.call import Principal
+from headgate.core.errors import HeadgateError
+from headgate.core.record import Record
+
+
+class Exchange(Protocol):
+    """One HTTP request under way at an upstream, its response head in hand.
+
+    Attributes:
+        status: the HTTP status, 200..599 (1xx are skipped by the transport).
+        headers: response headers, lower-case names; values of repeated headers joined with ``", "``.
+        reused: whether it went over a kept-alive connection.
+    """
+
+    status: int
+    headers: Mapping[bytes, bytes]
+    reused: bool
+
+    async def read(self) -> bytes:
+        """Returns the next decoded bytes of the body, ``b""`` at its clean end.
+
+        Raises:
+            UpstreamBroken: cut before its end, malformed, or over the decoded cap.
+        """
+
+    async def read_all(self, limit: int) -> bytes:
+        """Returns the whole decoded body.
+
+        Raises:
+            UpstreamBroken: as ``read``; code ``response_too_large`` over ``limit`` bytes.
+        """
+
+    def finish(self) -> None:
+        """The caller needs no more: gives the connection back if the body is at its end (allowing it a
+        moment for a last chunk), else closes it. Idempotent."""
+
+    def abort(self, error: HeadgateError | None = None) -> None:
+        """Closes the connection now; a waiting ``read`` raises ``error``. Idempotent."""
+
+
+class Pending(Protocol):
+    """What ``Transport.send`` is doing right now; lets a timer say what it is that takes too long.
+
+    ``stage`` is ``"queued"``, ``"connecting"``, ``"sending"`` or ``"waiting"`` (sent whole, no response head yet).
+    ``sent`` is True once the whole request has been handed to the socket.
+    """
+
+    stage: str
+    sent: bool
+
+
+class Transport(Protocol):
+    """HTTP/1.1 to one origin, connections kept alive."""
+
+    async def send(
+        self,
+        method: str,
+        target: bytes,
+        headers: bytes,
+        body: bytes,
+        *,
+        connect_timeout: float,
+        on_abort: Callable[[Callable[[HeadgateError], None]], None] | None = None,
+    ) -> Exchange:
+        """Sends one request and returns once the response head is in.
+
+        Args:
+            method: ``"POST"``, ``"GET"``…
+            target: path with query, percent-encoded, e.g. ``b"/v1/chat/completions"``.
+            headers: header lines, each ending in CRLF, without host, content-length and connection,
+                which the transport writes itself.
+            body: the whole body; content-length is its length.
+            connect_timeout: seconds for name resolution, TCP, proxy and TLS together.
+            on_abort: called at once with a function that aborts the request at whatever stage it is in,
+                making this coroutine (or a later ``read``) raise the error given.
+
+        Raises:
+            ConnectFailed: no connection (``sent`` False).
+            Timeout: code ``connect_timeout``.
+            UpstreamBroken: closed or malformed before a response head; ``sent`` says whether the request went out whole.
+        """
+
+    async def aclose(self) -> None:
+        """Closes every connection."""
+
+
+class Journal(Protocol):
+    """Where a worker writes finished Records, before the last frame of their answer goes out."""
+
+    def append(self, record: Record) -> Awaitable[None] | None:
+        """Writes the Record. Returns None once a killed process can no longer lose it, or an awaitable of that
+        moment where the fsync policy makes it later. Never raises for a full disk: it says so and counts."""
+
+    def append_payload(self, call_id: str, request: bytes, response: bytes) -> None:
+        """Writes a call's payloads to their own segment; shed, and counted, when the disk is short."""
+
+    def close(self) -> None:
+        """Flushes and lets the recorder have it all."""
+
+
+class KeyRing(Protocol):
+    """The virtual keys, in memory, kept fresh behind the scenes."""
+
+    @property
+    def empty(self) -> bool:
+        """True while no key exists (keyless mode)."""
+
+    def find(self, digest: bytes) -> Principal | None:
+        """Returns whose key it is, by the 32 bytes of its SHA-256; None for an unknown, revoked or expired one."""

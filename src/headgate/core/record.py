@@ -1,0 +1,85 @@
+"""The Record: the whole story of one call, written once and never changed."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from headgate.core.usage import Usage
+
+Outcome = Literal["completed", "failed", "cancelled", "refused"]
+
+RECORD_VERSION = 1
+
+
+class AttemptRecord(msgspec.Struct, array_like=True):
+    """One try at one deployment. Times are microseconds since the call's start; -1 means never happened.
+
+    ``outcome`` is ``completed``, ``failed``, ``cancelled`` (a losing hedge, a client that left).
+    New fields go at the end with a default: the journal of an older release must still be read.
+    """
+
+    deployment: str
+    provider: str
+    model: str
+    started_us: int
+    first_content_us: int = -1
+    ended_us: int = -1
+    outcome: str = ""
+    status: int = 0
+    error: str = ""
+    error_message: str = ""
+    fault: str = ""
+    sent: bool = False
+    upstream_id: str = ""
+    upstream_model: str = ""
+    finish: str = ""
+    usage: Usage | None = None
+    reused_connection: bool = False
+    max_tokens: int = 0
+    lost: list[str] = []
+
+
+class Record(msgspec.Struct, array_like=True):
+    """One call, from its arrival to its end. Times in µs since ``time_ns``; -1 means never happened.
+
+    ``outcome``: ``completed`` (answered whole), ``failed``, ``cancelled`` (the client left), ``refused``
+    (by a policy of ours, before any upstream). ``status`` is the HTTP status sent, 0 in the library.
+    ``attempts`` are in order of their start; the answer came from ``attempts[winner]`` (-1: none).
+    New fields go at the end with a default: the journal of an older release must still be read.
+    """
+
+    id: str
+    time_ns: int
+    version: int = RECORD_VERSION
+    key_id: str = ""
+    key_name: str = ""
+    user: str = ""
+    team: str = ""
+    feature: str = ""
+    tags: dict[str, str] = {}
+    trace: str = ""
+    session: str = ""
+    priority: str = "interactive"
+    dialect: str = ""
+    model: str = ""
+    stream: bool = False
+    outcome: str = ""
+    status: int = 0
+    error: str = ""
+    error_message: str = ""
+    fault: str = ""
+    finish: str = ""
+    wire_finish: str = ""
+    usage: Usage | None = None
+    attempts: list[AttemptRecord] = []
+    winner: int = -1
+    first_content_us: int = -1
+    duration_us: int = -1
+    request_bytes: int = 0
+    response_bytes: int = 0
+    max_tokens: int = 0
+    lost: list[str] = []
+    payloads: str = "none"
+    notes: dict[str, Any] = {}
