@@ -1,0 +1,107 @@
+"""Server-sent events: bytes in, whole events out, with the bytes of each kept exactly."""
+
+from __future__ import annotations
+
+import re
+
+from headgate.core.errors import UpstreamBroken
+
+# Two line ends in a row, each CRLF, LF or CR; a CR counts as CRLF's half when LF follows.
+_BLANK = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r(?!\n))")
+_LINES = re.compile(rb"\r\n|\n|\r")
+
+MAX_EVENT = 16 * 1024 * 1024
+
+SseEvent = tuple[bytes, bytes, bytes]
+"""One event: its exact bytes with the blank line, its ``event:`` name (or b""), its joined ``data:`` lines."""
+
+
+class SseSplitter:
+    """Splits a stream of bytes into server-sent events; where the bytes are cut never matters.
+
+    The joined ``raw`` parts of all events and of ``rest`` are exactly the bytes fed.
+    """
+
+    __slots__ = ("_max", "_parts", "_size")
+
+    def __init__(self, max_event: int = MAX_EVENT) -> None:
+        """Args:
+        max_event: bytes that one event may have, framing included.
+        """
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._max = max_event
+
+    def feed(self, data: bytes) -> list[SseEvent]:
+        """Returns the events that ``data`` completes.
+
+        Raises:
+            UpstreamBroken: an event over the size cap (``event_too_large``).
+        """
+        if self._parts:
+            # A long event in many pieces: look only where its end could be, join once it has come.
+            tail = self._parts[-1][-3:] + data
+            if b"\n\n" not in tail and b"\r" not in tail:
+                return self._wait(data)
+            data = b"".join([*self._parts, data])
+            self._parts.clear()
+            self._size = 0
+        if b"\r" in data:
+            return self._feed_any(data)
+        blocks = data.split(b"\n\n")
+        rest = blocks.pop()
+        if rest:
+            self._wait(rest)
+        return [
+            (block + b"\n\n", b"", block[6:])
+            if block.startswith(b"data: ") and b"\n" not in block
+            else _parse(block + b"\n\n", block)
+            for block in blocks
+        ]
+
+    def rest(self) -> bytes:
+        """Returns the bytes after the last whole event, and forgets them."""
+        data = b"".join(self._parts)
+        self._parts.clear()
+        self._size = 0
+        return data
+
+    def _wait(self, data: bytes) -> list[SseEvent]:
+        self._parts.append(data)
+        self._size += len(data)
+        if self._size > self._max:
+            raise UpstreamBroken(
+                f"The upstream sent one event of more than {self._max} bytes.", code="event_too_large", sent=True
+            )
+        return []
+
+    def _feed_any(self, data: bytes) -> list[SseEvent]:
+        """For streams with CR in them. A CR at the very end may be half of a CRLF: it waits for the next byte."""
+        limit = len(data) - 1 if data.endswith(b"\r") else len(data)
+        events: list[SseEvent] = []
+        start = 0
+        for blank in _BLANK.finditer(data, 0, limit):
+            events.append(_parse(data[start : blank.end()], data[start : blank.start()]))
+            start = blank.end()
+        if start < len(data):
+            self._wait(data[start:])
+        return events
+
+
+def _parse(raw: bytes, block: bytes) -> SseEvent:
+    name = b""
+    data: list[bytes] = []
+    for line in _LINES.split(block):
+        field, _, value = line.partition(b":")
+        if value.startswith(b" "):
+            value = value[1:]
+        if field == b"data":
+            data.append(value)
+        elif field == b"event":
+            name = value
+    return raw, name, data[0] if len(data) == 1 else b"\n".join(data)
+
+
+def parse_block(raw: bytes) -> SseEvent:
+    """Reads one event from ``raw`` where its blank line is missing (the rest of a stream that ended early)."""
+    return _parse(raw, raw.strip(b"\r\n"))
