@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from types import MappingProxyType
+from typing import Any, Literal
 
+from headgate.core.errors import HeadgateError
 from headgate.core.record import AttemptRecord, Record
 from headgate.core.reply import Reply
 
 Priority = Literal["interactive", "batch"]
+
+_NO_HEADERS: Mapping[bytes, bytes] = MappingProxyType({})
+
+
+def _no_status(error: HeadgateError | None) -> int:
+    return 0
 
 
 class Principal:
@@ -44,37 +52,6 @@ class Principal:
         self.payloads = payloads
 
 
-class RequestView(Protocol):
-    """A request as its dialect sees it without decoding it whole (see ``dialects.base``)."""
-
-    raw: bytes
-    model: str
-    stream: bool
-    max_tokens: int | None
-    n: int
-    user: str
-    include_usage: bool
-
-
-class Deployment:
-    """One model at one provider, as a step of a plan: its name, its handler and its bounds in time.
-
-    ``timeouts`` are seconds: connect, headers, first_content, idle, total.
-    """
-
-    __slots__ = ("handler", "max_tokens", "model", "name", "provider", "timeouts")
-
-    def __init__(
-        self, name: str, provider: str, model: str, handler: Handler, timeouts: Timeouts, max_tokens: int | None = None
-    ) -> None:
-        self.name = name
-        self.provider = provider
-        self.model = model
-        self.handler = handler
-        self.timeouts = timeouts
-        self.max_tokens = max_tokens
-
-
 class Timeouts:
     """The five bounds in time of an attempt, in seconds (DESIGN §7)."""
 
@@ -93,6 +70,26 @@ class Timeouts:
         self.first_content = first_content
         self.idle = idle
         self.total = total
+
+
+class Deployment:
+    """One model at one provider, as a step of a plan: its name, its handler and its bounds in time.
+
+    ``max_tokens`` is what is sent where the caller names none. ``handler`` is the chain of layers that is
+    this deployment's own.
+    """
+
+    __slots__ = ("handler", "max_tokens", "model", "name", "provider", "timeouts")
+
+    def __init__(
+        self, name: str, provider: str, model: str, handler: AttemptHandler, timeouts: Timeouts, max_tokens: int = 4096
+    ) -> None:
+        self.name = name
+        self.provider = provider
+        self.model = model
+        self.handler = handler
+        self.timeouts = timeouts
+        self.max_tokens = max_tokens
 
 
 class Plan:
@@ -119,20 +116,22 @@ class Call:
     Attributes:
         id: the call's id, also its Record's and the ``x-headgate-id`` header.
         dialect: the client's dialect (``dialects.base.Dialect``).
-        view: the request as its dialect sees it, the raw body in it.
+        raw: the body as it came.
         headers: the client's headers, lower-case names; empty in the library.
+        record: its story so far; closed by ``account``.
         started: when it arrived, on the monotonic clock (s).
         deadline: when it must have ended, on the monotonic clock (s), or None.
-        principal: who asks; None until ``auth`` has passed.
-        plan: the deployments to try, in order; None until ``route`` has passed.
-        record: its story so far; closed by ``account``.
         peer: the client's address, ``""`` in the library.
+        principal: who asks; None until ``auth`` has passed.
+        view: the request's top level (``dialects.base.View``); None until ``decode`` has passed.
+        conversation: the neutral request, once somebody has needed it.
+        plan: the deployments to try, in order; None until ``route`` has passed.
         settle: an awaitable that is done once the Record is durable, or None if it is already.
-        capture: request and answer bytes kept for the payload store, or None.
+        status_of: the HTTP status that the server gives an outcome (None: success); 0 in the library.
     """
 
     __slots__ = (
-        "capture",
+        "conversation",
         "deadline",
         "dialect",
         "headers",
@@ -140,56 +139,72 @@ class Call:
         "peer",
         "plan",
         "principal",
+        "raw",
         "record",
         "settle",
         "started",
+        "status_of",
         "view",
     )
 
     def __init__(
         self,
-        id: str,
-        dialect: Any,
-        view: Any,
         record: Record,
+        dialect: Any,
+        raw: bytes,
         started: float,
         *,
-        headers: Mapping[bytes, bytes] | None = None,
+        headers: Mapping[bytes, bytes] = _NO_HEADERS,
         deadline: float | None = None,
         peer: str = "",
         principal: Principal | None = None,
+        status_of: Callable[[HeadgateError | None], int] = _no_status,
     ) -> None:
-        self.id = id
-        self.dialect = dialect
-        self.view = view
+        self.id = record.id
         self.record = record
+        self.dialect = dialect
+        self.raw = raw
         self.started = started
-        self.headers: Mapping[bytes, bytes] = headers if headers is not None else {}
+        self.headers = headers
         self.deadline = deadline
         self.peer = peer
         self.principal = principal
+        self.status_of = status_of
+        self.view: Any = None
+        self.conversation: Any = None
         self.plan: Plan | None = None
         self.settle: Awaitable[None] | None = None
-        self.capture: Any = None
 
 
 class Attempt:
     """One try at one deployment, from its dispatch to its end; holds what can stop it.
 
-    ``abort`` ends the attempt from outside (a timer, a hedge that lost) with an error that the waiting
-    layer then sees raised; it is set by the driver and does nothing before dispatch or after the end.
+    Attributes:
+        call, deployment: what is tried where.
+        record: this try's own part of the call's Record.
+        abort: ends the attempt from outside (a timer, a hedge that lost) with an error that the waiting layer then
+            sees raised. Set by the driver at dispatch; None before.
+        head_at: when the response head came, on the monotonic clock; 0.0 before.
+        content_at: when the first content came (the commit point); 0.0 before.
+        waiting_since: since when we have been waiting for upstream bytes; 0.0 while we are not.
     """
 
-    __slots__ = ("abort", "call", "deployment", "progress", "record", "timeouts")
+    __slots__ = ("abort", "call", "content_at", "deployment", "head_at", "record", "waiting_since")
 
-    def __init__(self, call: Call, deployment: Deployment, record: AttemptRecord) -> None:
+    def __init__(self, call: Call, deployment: Deployment, started_us: int) -> None:
         self.call = call
         self.deployment = deployment
-        self.record = record
-        self.timeouts = deployment.timeouts
-        self.abort: Callable[[Exception], None] | None = None
-        self.progress = 0
+        self.record = AttemptRecord(deployment.name, deployment.provider, deployment.model, started_us)
+        call.record.attempts.append(self.record)
+        self.abort: Callable[[HeadgateError], None] | None = None
+        self.head_at = 0.0
+        self.content_at = 0.0
+        self.waiting_since = 0.0
 
 
 Handler = Callable[[Call], Awaitable[Reply]]
 Layer = Callable[[Handler], Handler]
+
+AttemptHandler = Callable[[Attempt], Awaitable[Reply]]
+"""What is inside ``route``: the layers that belong to one deployment see the Attempt, which holds its Call."""
+AttemptLayer = Callable[[AttemptHandler], AttemptHandler]

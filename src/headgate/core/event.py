@@ -22,7 +22,7 @@ class Kind(enum.Enum):
     ERROR = "error"  # an error event inside a 200
 
 
-class FinishReason(str, enum.Enum):
+class FinishReason(enum.StrEnum):
     """Why an answer ended, neutrally. The wire's own word is kept beside it where it says more."""
 
     STOP = "stop"

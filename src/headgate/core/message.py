@@ -148,7 +148,7 @@ class Conversation(msgspec.Struct, omit_defaults=True):
     """A whole request, neutrally.
 
     ``messages`` keeps system and developer messages where they stood. ``effort`` is a reasoning effort
-    word (``none``, ``minimal``, ``low``, ``medium``, ``high``, ``xhigh``, ``max``); ``thinking_tokens`` a reasoning budget;
+    word (``none``, ``minimal``, ``low``, ``medium``, ``high``…); ``thinking_tokens`` a reasoning budget;
     ``thinking`` whether reasoning is on (``enabled``, ``adaptive``) or off (``disabled``). ``extra`` holds
     fields of dialect ``origin`` that have no neutral form, by their wire name.
     """

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
-from headgate.core.call import Principal
+from headgate.core.call import Attempt, Principal
 from headgate.core.errors import HeadgateError
+from headgate.core.event import Frame, Summary
 from headgate.core.record import Record
+from headgate.core.reply import Source
 
 
 class Exchange(Protocol):
@@ -84,11 +86,48 @@ class Transport(Protocol):
         Raises:
             ConnectFailed: no connection (``sent`` False).
             Timeout: code ``connect_timeout``.
-            UpstreamBroken: closed or malformed before a response head; ``sent`` says whether the request went out whole.
+            UpstreamBroken: closed or malformed before a response head; ``sent``: did the request go out whole?
         """
 
     async def aclose(self) -> None:
         """Closes every connection."""
+
+
+class UpstreamAnswer:
+    """What a driver has in hand once an upstream has begun to answer well.
+
+    ``ready`` are frames at hand, ``source`` where more come from (None: ``ready`` is the whole answer), ``dialect`` the
+    name of the one that the frames are in, ``headers`` those of the response that may go to the client.
+    """
+
+    __slots__ = ("dialect", "headers", "ready", "source", "summary")
+
+    def __init__(
+        self,
+        ready: Sequence[Frame],
+        source: Source | None,
+        summary: Summary,
+        dialect: str,
+        headers: Sequence[tuple[bytes, bytes]] = (),
+    ) -> None:
+        self.ready = ready
+        self.source = source
+        self.summary = summary
+        self.dialect = dialect
+        self.headers = headers
+
+
+class Upstream(Protocol):
+    """Sends attempts to one deployment."""
+
+    async def open(self, attempt: Attempt) -> UpstreamAnswer:
+        """Sends the request; returns once the upstream answers 2xx with a body of the right kind (unary: the whole
+        body). Sets ``attempt.abort``, ``attempt.head_at`` and the record's status, sent, lost and max_tokens.
+
+        Raises:
+            HeadgateError: what went wrong, before any frame; an upstream's error body is in ``UpstreamError.body``
+                only where the client speaks the same dialect.
+        """
 
 
 class Journal(Protocol):

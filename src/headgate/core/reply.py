@@ -44,14 +44,25 @@ class Reply:
     what arrived together can leave together; iteration gives them one by one.
     """
 
-    __slots__ = ("_callbacks", "_ended", "_ready", "_source", "summary")
+    __slots__ = ("_callbacks", "_ended", "_ready", "_source", "dialect", "headers", "summary")
 
-    def __init__(self, ready: Sequence[Frame], source: Source | None, summary: Summary) -> None:
+    def __init__(
+        self,
+        ready: Sequence[Frame],
+        source: Source | None,
+        summary: Summary,
+        dialect: str = "",
+        headers: Sequence[tuple[bytes, bytes]] = (),
+    ) -> None:
         """Args:
         ready: frames already in hand (up to the commit point).
         source: where more come from; None for an answer that is whole in ``ready``.
         summary: what is known of the answer; filled in further as frames pass.
+        dialect: the name of the dialect that the frames' bytes are in.
+        headers: response headers of the upstream that may go to the client.
         """
+        self.dialect = dialect
+        self.headers = headers
         self._ready = list(ready)
         self._source = source
         self._callbacks: list[Callable[[Ending], None]] = []

@@ -1,0 +1,118 @@
+"""The layer ``account``: the outermost; it closes every call's Record, exactly once, and journals it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Literal
+
+from headgate.core.call import Call, Handler
+from headgate.core.clock import Clock
+from headgate.core.errors import HeadgateError, Unauthenticated
+from headgate.core.event import Frame
+from headgate.core.ports import Journal
+from headgate.core.reply import Ending, Reply
+
+_log = logging.getLogger("headgate.account")
+
+
+class Account:
+    """The layer, and the counters of what it has seen.
+
+    Attributes:
+        unauthenticated: calls refused for want of a valid key: counted here, never recorded.
+        open: calls under way.
+    """
+
+    def __init__(self, next: Handler, journal: Journal, clock: Clock, payloads: str = "none") -> None:
+        """Args:
+        next: the layer inside.
+        journal: where finished Records go.
+        clock: for durations.
+        payloads: ``"full"`` or ``"none"``, for keys that do not say.
+        """
+        self._next = next
+        self._journal = journal
+        self._monotonic = clock.monotonic
+        self._payloads = payloads
+        self.unauthenticated = 0
+        self.open = 0
+
+    async def __call__(self, call: Call) -> Reply:
+        """Handles the call. Raises what the layers inside raise, its Record closed first."""
+        self.open += 1
+        try:
+            reply = await self._next(call)
+        except Unauthenticated:
+            self.open -= 1
+            self.unauthenticated += 1
+            raise
+        except HeadgateError as error:
+            self._close(call, "failed" if call.record.attempts else "refused", error)
+            raise
+        except asyncio.CancelledError:
+            self._close(call, "cancelled", None)
+            raise
+        except Exception as error:
+            _log.exception("call %s failed inside the gateway", call.id)
+            bug = HeadgateError(f"The gateway failed inside ({type(error).__name__}); its log has call {call.id}.")
+            self._close(call, "failed", bug)
+            raise bug from error
+        call.record.first_content_us = int((self._monotonic() - call.started) * 1e6)
+        policy = call.principal.payloads if call.principal is not None else ""
+        if (policy or self._payloads) == "full":
+            reply = _keep_payloads(call, reply, self._journal)
+        reply.on_end(lambda ending: self._end(call, ending))
+        return reply
+
+    def _end(self, call: Call, ending: Ending) -> None:
+        record, summary = call.record, ending.summary
+        record.usage = summary.usage
+        if summary.finish is not None:
+            record.finish = summary.finish.value
+            record.wire_finish = summary.wire_finish
+        self._close(call, ending.outcome, ending.error)
+
+    def _close(
+        self,
+        call: Call,
+        outcome: Literal["completed", "failed", "cancelled", "refused"],
+        error: HeadgateError | None,
+    ) -> None:
+        record = call.record
+        record.outcome = outcome
+        record.duration_us = int((self._monotonic() - call.started) * 1e6)
+        if error is not None:
+            record.error = error.code
+            record.error_message = error.message
+            record.fault = error.fault
+        record.status = call.status_of(error)
+        self.open -= 1
+        call.settle = self._journal.append(record)
+
+
+class _Capture:
+    """A Source that keeps the bytes of what passes, for the payload store."""
+
+    __slots__ = ("_inner", "parts")
+
+    def __init__(self, inner: Reply) -> None:
+        self._inner = inner
+        self.parts: list[bytes] = []
+
+    async def more(self) -> Sequence[Frame]:
+        frames = await self._inner.batch()
+        self.parts += [frame.data for frame in frames if frame.data is not None]
+        return frames
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+def _keep_payloads(call: Call, inner: Reply, journal: Journal) -> Reply:
+    capture = _Capture(inner)
+    outer = Reply((), capture, inner.summary, inner.dialect, inner.headers)
+    call.record.payloads = "full"
+    outer.on_end(lambda ending: journal.append_payload(call.id, call.raw, b"".join(capture.parts)))
+    return outer

@@ -1,0 +1,101 @@
+"""The layer ``auth``: who asks? A virtual key, or the one caller of keyless mode on loopback."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+from headgate.core.call import Call, Handler, Principal
+from headgate.core.errors import Forbidden, Unauthenticated
+from headgate.core.ports import KeyRing
+from headgate.core.reply import Reply
+
+ANONYMOUS = Principal("", "", role="admin", direct=True)
+_LOOPBACK_HOSTS = frozenset({b"localhost", b"127.0.0.1", b"[::1]", b"::1"})
+_LOOPBACK_PEERS = ("127.", "::1", "::ffff:127.")
+_FORWARDED = (b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip", b"via")
+_sha256 = hashlib.sha256
+
+
+def auth(next: Handler, keys: KeyRing, keyless: bool) -> Handler:
+    """Builds the layer.
+
+    Args:
+        next: the layer inside.
+        keys: the virtual keys.
+        keyless: whether a caller without a key is let in while no key exists; only for a server on loopback.
+
+    Raises (from the handler):
+        Unauthenticated: no key, or not one that is valid now.
+        Forbidden: keyless mode, and the request does not come from this machine's own user.
+    """
+
+    async def handler(call: Call) -> Reply:
+        principal = call.principal
+        if principal is None:
+            principal = call.principal = identify(call.headers, call.peer, keys, keyless)
+        record = call.record
+        record.key_id = principal.key_id
+        record.key_name = principal.key_name
+        if principal.user:
+            record.user = principal.user
+        if principal.feature:
+            record.feature = principal.feature
+        record.team = principal.team
+        return await next(call)
+
+    return handler
+
+
+def identify(headers: Mapping[bytes, bytes], peer: str, keys: KeyRing, keyless: bool) -> Principal:
+    """Returns who sent these headers; raises as ``auth``."""
+    token = bearer(headers)
+    if keys.empty:
+        if keyless:
+            _check_keyless(headers, peer)
+            return ANONYMOUS
+        raise Unauthenticated(
+            "No key exists yet on this gateway; make one with `headgate keys create --name NAME`.", code="no_keys"
+        )
+    if not token:
+        raise Unauthenticated(
+            "No API key was sent; send `Authorization: Bearer hg-…` or `x-api-key: hg-…`.", code="missing_api_key"
+        )
+    principal = keys.find(_sha256(token).digest())
+    if principal is None:
+        raise Unauthenticated("The API key is unknown, revoked or expired; ask for a valid `hg-…` key.")
+    return principal
+
+
+def bearer(headers: Mapping[bytes, bytes]) -> bytes:
+    """Returns the key that these headers carry, or b""."""
+    value = headers.get(b"authorization")
+    if value is not None and value[:7].lower() == b"bearer ":
+        return value[7:].strip()
+    return headers.get(b"x-api-key", b"").strip()
+
+
+def _check_keyless(headers: Mapping[bytes, bytes], peer: str) -> None:
+    """Lets in what a browser on another site, or a proxy, could not have sent (DESIGN §9)."""
+    host = headers.get(b"host", b"").lower()
+    name = host.rpartition(b":")[0] if not host.endswith(b"]") and b":" in host else host
+    if name not in _LOOPBACK_HOSTS or not peer.startswith(_LOOPBACK_PEERS):
+        raise _forbidden("is not addressed to this machine (Host)")
+    if headers.get(b"sec-fetch-site", b"none") not in (b"none", b"same-origin"):
+        raise _forbidden("comes from another site (Sec-Fetch-Site)")
+    origin = headers.get(b"origin")
+    if origin is not None and origin.lower().partition(b"://")[2] != host:
+        raise _forbidden("comes from another site (Origin)")
+    for header in _FORWARDED:
+        if header in headers:
+            raise _forbidden(f"came through a proxy ({header.decode()})")
+    if not headers.get(b"content-type", b"application/json").lower().startswith(b"application/json"):
+        raise _forbidden("is not JSON (Content-Type)")
+
+
+def _forbidden(why: str) -> Forbidden:
+    return Forbidden(
+        f"Keyless mode serves this machine's own programs only, and the request {why}; "
+        "make a key with `headgate keys create --name NAME`.",
+        code="keyless_refused",
+    )

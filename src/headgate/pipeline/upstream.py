@@ -1,0 +1,86 @@
+"""The layer ``upstream``: the innermost; it brings an attempt to its commit point and closes its record."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from headgate.core.call import Attempt, AttemptHandler
+from headgate.core.clock import Clock
+from headgate.core.errors import HeadgateError
+from headgate.core.event import Frame, Kind
+from headgate.core.ports import Upstream, UpstreamAnswer
+from headgate.core.reply import Ending, Reply
+
+
+def upstream(driver: Upstream, clock: Clock) -> AttemptHandler:
+    """Builds the layer for one deployment.
+
+    Args:
+        driver: sends the request and decodes what comes.
+        clock: for times in the attempt's record.
+
+    Raises (from the handler):
+        HeadgateError: whatever happened before the first content frame.
+    """
+    monotonic = clock.monotonic
+
+    async def handler(attempt: Attempt) -> Reply:
+        record, call = attempt.record, attempt.call
+        try:
+            answer = await driver.open(attempt)
+            ready = answer.ready if answer.source is None else await _commit(answer)
+        except HeadgateError as error:
+            _close(attempt, "failed", error, monotonic())
+            raise
+        except asyncio.CancelledError:
+            _close(attempt, "cancelled", None, monotonic())
+            raise
+        attempt.content_at = now = monotonic()
+        record.first_content_us = int((now - call.started) * 1e6)
+        reply = Reply(ready, answer.source, answer.summary, answer.dialect, answer.headers)
+        reply.on_end(lambda ending: _end(attempt, ending, monotonic()))
+        return reply
+
+    return handler
+
+
+async def _commit(answer: UpstreamAnswer) -> Sequence[Frame]:
+    """Waits for the first content frame, or the finish of an answer without content."""
+    source, ready = answer.source, list(answer.ready)
+    assert source is not None
+    try:
+        while True:
+            frames = await source.more()
+            ready += frames
+            for frame in frames:
+                if frame.kind is Kind.CONTENT or frame.kind is Kind.FINISH:
+                    return ready
+            if not frames:
+                answer.source = None
+                return ready
+    except asyncio.CancelledError:
+        await source.aclose()
+        raise
+
+
+def _end(attempt: Attempt, ending: Ending, now: float) -> None:
+    summary, record = ending.summary, attempt.record
+    record.usage = summary.usage
+    record.upstream_model = summary.model
+    record.upstream_id = record.upstream_id or summary.id
+    if summary.finish is not None:
+        record.finish = summary.finish.value
+    _close(attempt, ending.outcome, ending.error, now)
+
+
+def _close(attempt: Attempt, outcome: str, error: HeadgateError | None, now: float) -> None:
+    record = attempt.record
+    record.outcome = outcome
+    record.ended_us = int((now - attempt.call.started) * 1e6)
+    if error is not None:
+        record.error = error.code
+        record.error_message = error.message
+        record.fault = error.fault
+        record.sent = record.sent or error.sent
+        record.status = record.status or getattr(error, "status", 0)
