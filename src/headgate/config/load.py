@@ -1,0 +1,143 @@
+"""Finds, reads and checks the configuration: file, environment and command line become Settings."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from headgate.config.document import Node, Problem, parse
+from headgate.config.reader import Reader, fields
+from headgate.config.resolve import Origin, Resolver
+from headgate.config.rule import Rule
+from headgate.config.schema import Config
+from headgate.config.settings import DEFAULT_DATA_DIR, DataSettings, Settings
+from headgate.core.errors import ConfigError
+
+DEFAULT_FILE = "headgate.yaml"
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """Settings, and where each value came from (by its path; what is missing is a default)."""
+
+    settings: Settings
+    origins: dict[str, Origin]
+
+
+def load_settings(
+    config: str | os.PathLike[str] | None = None,
+    *,
+    text: str | None = None,
+    overrides: Mapping[str, tuple[str, Any]] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Settings:
+    """Returns the settings; see ``load``."""
+    return load(config, text=text, overrides=overrides, environ=environ).settings
+
+
+def load(
+    config: str | os.PathLike[str] | None = None,
+    *,
+    text: str | None = None,
+    overrides: Mapping[str, tuple[str, Any]] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Loaded:
+    """Reads everything and checks it.
+
+    Args:
+        config: the file; None looks at ``$HEADGATE_CONFIG``, then for ``./headgate.yaml``, and does without.
+        text: the configuration itself (YAML or JSON), instead of any file.
+        overrides: ``{"server.port": ("--port", 9000)}``: from the command line, stronger than file and
+            environment. Values as YAML would have them.
+        environ: the environment; None is ``os.environ``.
+
+    Raises:
+        ConfigError: with one line for everything that is wrong: ``file:line: path: message``.
+    """
+    env = os.environ if environ is None else environ
+    source, data, path = _open(config, text, env)
+    problems: list[Problem] = []
+    reader = Reader(problems)
+    written = reader.read(parse(data, source, problems), Config) if data is not None else Config()
+    base = path.parent if path is not None else pathlib.Path.cwd()
+    resolver = Resolver(written, reader, source, base, env)
+    resolver.override("data.dir", "HEADGATE_DATA", env.get("HEADGATE_DATA"), environment=True)
+    for target, (name, value) in (overrides or {}).items():
+        resolver.override(target, name, value)
+    settings = resolver.settings(str(path) if path is not None else None)
+    if problems:
+        problems.sort(key=lambda problem: problem.line)
+        raise ConfigError("\n".join(problem.show(source) for problem in problems))
+    return Loaded(settings, resolver.origins)
+
+
+def find_data_dir(
+    data: str | None = None,
+    config: str | os.PathLike[str] | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+) -> pathlib.Path:
+    """Returns the data directory alone, for verbs that need no providers (and so none of their secrets).
+
+    ``data`` (the ``--data`` option), then ``$HEADGATE_DATA``, then the file's ``data.dir``, then ``./headgate-data``.
+
+    Raises:
+        ConfigError: the file can not be read, or its ``data`` section is wrong.
+    """
+    env = os.environ if environ is None else environ
+    given = data or env.get("HEADGATE_DATA")
+    if given:
+        return pathlib.Path(given).absolute()
+    source, content, path = _open(config, None, env)
+    if content is None or path is None:
+        return pathlib.Path(DEFAULT_DATA_DIR).absolute()
+    problems: list[Problem] = []
+    root = parse(content, source, problems)
+    section = root.value.get("data") if isinstance(root.value, dict) else None
+    reader = Reader(problems)
+    settings = DataSettings()
+    if isinstance(section, Node):
+        settings = reader.value(section, DataSettings, Rule(""), "data")
+    if problems:
+        raise ConfigError("\n".join(problem.show(source) for problem in problems))
+    written = "data.dir" in reader.lines
+    return (path.parent / settings.dir if written else pathlib.Path(settings.dir)).absolute()
+
+
+def setting_paths() -> list[str]:
+    """Returns the path of every setting that exists, with ``NAME`` for names, e.g. ``providers.NAME.url``."""
+    return _paths(Config, "")
+
+
+def _paths(cls: type[msgspec.Struct], prefix: str) -> list[str]:
+    found = []
+    for name, (hint, _) in fields(cls).items():
+        path = f"{prefix}{name}"
+        inner = getattr(hint, "__args__", (None,))[-1]
+        if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
+            found += _paths(hint, f"{path}.")
+        elif isinstance(inner, type) and issubclass(inner, msgspec.Struct):
+            found += _paths(inner, f"{path}.NAME.")
+        else:
+            found.append(path)
+    return found
+
+
+def _open(
+    config: str | os.PathLike[str] | None, text: str | None, env: Mapping[str, str]
+) -> tuple[str, bytes | None, pathlib.Path | None]:
+    """Returns how the source is called in messages, its bytes (None: there is none) and its path."""
+    if text is not None:
+        return "<config>", text.encode(), None
+    wanted = os.fspath(config) if config is not None else env.get("HEADGATE_CONFIG") or ""
+    if not wanted and not os.path.lexists(DEFAULT_FILE):
+        return "defaults", None, None
+    path = pathlib.Path(wanted or DEFAULT_FILE)
+    try:
+        return str(path), path.read_bytes(), path.absolute()
+    except OSError as error:
+        whence = "" if config is not None or not wanted else " (named by HEADGATE_CONFIG)"
+        raise ConfigError(f"can not read the configuration {path}{whence}: {error.strerror}") from error

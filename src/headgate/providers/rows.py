@@ -1,0 +1,143 @@
+"""The providers as data: one row says how a provider is addressed, authenticated and what it understands."""
+
+from __future__ import annotations
+
+import msgspec
+
+DIALECTS = ("openai_chat", "anthropic")
+"""The conversation dialects that an upstream may speak."""
+
+_OPENAI_ENDPOINTS = {"openai_chat": "/chat/completions", "embeddings": "/embeddings", "models": "/models"}
+_ANTHROPIC_ENDPOINTS = {"anthropic": "/messages", "count_tokens": "/messages/count_tokens", "models": "/models"}
+
+# anthropic-version is not passed on: the row's own says which wire the dialect here knows.
+_OPENAI_REQUEST = (b"openai-beta", b"openai-organization", b"openai-project", b"x-client-request-id")
+_ANTHROPIC_REQUEST = (b"anthropic-beta",)
+_RETRY = (b"retry-after", b"retry-after-ms", b"x-should-retry")
+_LIMITS = ("limit", "remaining", "reset")
+_OPENAI_RESPONSE = (
+    b"x-request-id",
+    b"openai-processing-ms",
+    b"openai-version",
+    *_RETRY,
+    *(f"x-ratelimit-{what}-{unit}".encode() for what in _LIMITS for unit in ("requests", "tokens")),
+)
+_ANTHROPIC_RESPONSE = (
+    b"request-id",
+    *_RETRY,
+    *(
+        f"anthropic-ratelimit-{unit}-{what}".encode()
+        for unit in ("requests", "tokens", "input-tokens", "output-tokens")
+        for what in _LIMITS
+    ),
+)
+
+
+class ProviderRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of one kind of provider. Header names are lower case.
+
+    Attributes:
+        name: the row's name, the ``type`` of a configured provider.
+        title: its name for people.
+        dialects: the conversation dialects it speaks, the preferred one first.
+        endpoints: path below ``url`` for each surface: ``openai_chat``, ``anthropic``, ``embeddings``,
+            ``models``, ``count_tokens``; a surface that is missing is not served.
+        url: base URL with its version prefix and no slash at the end; "" where the configuration must name it.
+        embedded: it runs inside this process and has no URL.
+        key_env: environment variables that may hold its key, in order; each also as ``NAME_FILE``, a path.
+        key_required: it answers nobody without a key.
+        auth_header: the request header that carries the key.
+        auth_prefix: what stands before the key in that header.
+        static_headers: sent with every request.
+        max_tokens_field: the request field that bounds the answer's length.
+        stream_usage: streams report usage only where ``stream_options.include_usage`` asks for it.
+        request_headers: the caller's headers that may go upstream.
+        response_headers: its response headers that may go to the caller.
+        models: every model it has, where the list is closed; None where only the provider knows.
+    """
+
+    name: str
+    title: str
+    dialects: tuple[str, ...]
+    endpoints: dict[str, str]
+    url: str = ""
+    embedded: bool = False
+    key_env: tuple[str, ...] = ()
+    key_required: bool = False
+    auth_header: str = "authorization"
+    auth_prefix: str = "Bearer "
+    static_headers: dict[str, str] = {}
+    max_tokens_field: str = "max_tokens"
+    stream_usage: bool = True
+    request_headers: tuple[bytes, ...] = ()
+    response_headers: tuple[bytes, ...] = ()
+    models: frozenset[str] | None = None
+
+
+def _compatible(name: str, title: str, url: str = "") -> ProviderRow:
+    """A server that copies OpenAI's chat wire and asks for a key only where it was told to."""
+    return ProviderRow(
+        name=name,
+        title=title,
+        dialects=("openai_chat",),
+        endpoints=_OPENAI_ENDPOINTS,
+        url=url,
+        request_headers=_OPENAI_REQUEST,
+        response_headers=_OPENAI_RESPONSE,
+    )
+
+
+def _anthropic(name: str, title: str, url: str, key_env: tuple[str, ...]) -> ProviderRow:
+    return ProviderRow(
+        name=name,
+        title=title,
+        dialects=("anthropic",),
+        endpoints=_ANTHROPIC_ENDPOINTS,
+        url=url,
+        key_env=key_env,
+        key_required=bool(key_env),
+        auth_header="x-api-key",
+        auth_prefix="",
+        static_headers={"anthropic-version": "2023-06-01"},
+        stream_usage=False,
+        request_headers=_ANTHROPIC_REQUEST,
+        response_headers=_ANTHROPIC_RESPONSE,
+    )
+
+
+_ALL = (
+    ProviderRow(
+        name="openai",
+        title="OpenAI",
+        dialects=("openai_chat",),
+        endpoints=_OPENAI_ENDPOINTS,
+        url="https://api.openai.com/v1",
+        key_env=("OPENAI_API_KEY",),
+        key_required=True,
+        max_tokens_field="max_completion_tokens",
+        request_headers=_OPENAI_REQUEST,
+        response_headers=_OPENAI_RESPONSE,
+    ),
+    _anthropic("anthropic", "Anthropic", "https://api.anthropic.com/v1", ("ANTHROPIC_API_KEY",)),
+    _compatible("ollama", "Ollama", "http://127.0.0.1:11434/v1"),
+    _compatible("vllm", "vLLM", "http://127.0.0.1:8000/v1"),
+    _compatible("llamacpp", "llama.cpp server", "http://127.0.0.1:8080/v1"),
+    _compatible("lmstudio", "LM Studio", "http://127.0.0.1:1234/v1"),
+    _compatible("openai_compatible", "any server that speaks OpenAI chat completions"),
+    _anthropic("anthropic_compatible", "any server that speaks Anthropic messages", "", ()),
+    ProviderRow(
+        name="sim",
+        title="the embedded simulator",
+        dialects=("openai_chat", "anthropic"),
+        endpoints=_OPENAI_ENDPOINTS | _ANTHROPIC_ENDPOINTS,
+        embedded=True,
+        request_headers=_OPENAI_REQUEST + _ANTHROPIC_REQUEST,
+        response_headers=tuple(dict.fromkeys(_OPENAI_RESPONSE + _ANTHROPIC_RESPONSE)),
+    ),
+)
+
+ROWS: dict[str, ProviderRow] = {row.name: row for row in _ALL}
+"""Every row by its name."""
+
+GENERIC = {"openai_chat": ROWS["openai_compatible"], "anthropic": ROWS["anthropic_compatible"]}
+"""The row of a provider that is configured by ``dialect`` and ``url`` alone."""
