@@ -14,9 +14,14 @@ Role = Literal["system", "developer", "user", "assistant", "tool"]
 
 
 class Part(msgspec.Struct, tag=True, omit_defaults=True, kw_only=True):
-    """One piece of a message. ``cache`` is Anthropic's ``cache_control`` object, kept where it stood."""
+    """One piece of a message. ``cache`` is Anthropic's ``cache_control`` object, kept where it stood.
+
+    ``extra`` holds the block's other keys that have no neutral form, by their name on the conversation's
+    ``origin`` wire; another dialect reports them as lost.
+    """
 
     cache: dict[str, Any] | None = None
+    extra: dict[str, Any] = {}
 
 
 class Text(Part):
@@ -82,7 +87,6 @@ class ToolCall(Part):
     id: str
     name: str
     arguments: str
-    extra: dict[str, Any] = {}
 
 
 class ToolResult(Part):
@@ -114,7 +118,8 @@ class Message(msgspec.Struct, omit_defaults=True):
 class Tool(msgspec.Struct, omit_defaults=True):
     """A function the model may call; ``schema`` is its JSON Schema (None: takes anything).
 
-    ``other`` holds a provider-side tool (web search…) whole, in the wire shape of dialect ``origin``.
+    ``other`` holds a provider-side tool (web search…) whole, in the wire shape of dialect ``origin``;
+    ``extra`` the keys of a custom tool that have no neutral form, as on a ``Part``.
     """
 
     name: str
@@ -124,6 +129,7 @@ class Tool(msgspec.Struct, omit_defaults=True):
     cache: dict[str, Any] | None = None
     other: dict[str, Any] | None = None
     origin: str = ""
+    extra: dict[str, Any] = {}
 
 
 class ToolChoice(msgspec.Struct, omit_defaults=True):

@@ -89,6 +89,11 @@ class SseSplitter:
 
 
 def _parse(raw: bytes, block: bytes) -> SseEvent:
+    if block.startswith(b"event: ") and b"\r" not in block:
+        # One name and one data line, as Anthropic writes them: no need to look at every line.
+        name, _, line = block.partition(b"\n")
+        if line.startswith(b"data: ") and b"\n" not in line:
+            return raw, name[7:], line[6:]
     name = b""
     data: list[bytes] = []
     for line in _LINES.split(block):
