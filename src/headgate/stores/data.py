@@ -1,0 +1,107 @@
+"""The data directory: one place that holds journal, database and recorder, and opens them for whoever asks."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headgate.core.errors import ConfigError
+from headgate.stores.database import ensure_schema, open_engine, sqlite_url
+from headgate.stores.journal.writer import Fsync, JournalWriter
+from headgate.stores.keyring import ADMIN_VARIABLE, KeyRingCache
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+JOURNAL = "journal"
+DATABASE = "headgate.db"
+OWNER = "id"
+
+
+class DataDir:
+    """A data directory, made if missing, closed to everybody else (0700).
+
+    Args:
+        path: where it is.
+        url: the database's SQLAlchemy URL; None for ``headgate.db`` in the directory.
+        create: False where a missing directory is an error.
+
+    Raises:
+        ConfigError: it can not be made or entered, is somebody else's, or is missing with ``create`` False.
+    """
+
+    def __init__(self, path: Path | str, *, url: str | None = None, create: bool = True) -> None:
+        self.path = Path(path).absolute()
+        self.url = url or sqlite_url(self.path / DATABASE)
+        if not create and not self.path.is_dir():
+            raise ConfigError(f"there is no data directory at {self.path}; name the gateway's own with --data")
+        try:
+            _make_private(self.path)
+            _make_private(self.journal_path)
+        except OSError as error:
+            raise ConfigError(f"the data directory {self.path} can not be used: {error.strerror or error}") from error
+
+    @property
+    def journal_path(self) -> Path:
+        """Where the journal's segments lie."""
+        return self.path / JOURNAL
+
+    @property
+    def owner(self) -> str:
+        """The directory's own id, made at first use: tells its journal from other machines' in a shared database."""
+        file = self.path / OWNER
+        try:
+            return file.read_text()
+        except FileNotFoundError:
+            new = file.with_name(f"{OWNER}.{secrets.token_hex(4)}")
+            new.write_text(secrets.token_hex(8))
+        new.chmod(0o600)
+            try:
+                os.link(new, file)
+            except FileExistsError:  # another process was first
+                pass
+            finally:
+                new.unlink()
+            return file.read_text()
+
+    def prepare(self) -> None:
+        """Brings the database's schema up to date; cheap when it is.
+
+        Raises:
+            ConfigError: it can not be done.
+        """
+        ensure_schema(self.url)
+
+    def open_engine(self) -> Engine:
+        """Returns a SQLAlchemy engine on the prepared database; the caller disposes of it."""
+        self.prepare()
+        return open_engine(self.url)
+
+    def open_journal(self, *, fsync: Fsync = "interval") -> JournalWriter:
+        """Opens a journal for this process to write."""
+        try:
+            return JournalWriter(self.journal_path, fsync=fsync)
+        except OSError as error:
+            raise ConfigError(f"no journal can be written in {self.path}: {error.strerror or error}") from error
+
+    def open_keys(self, *, admin_key: str | None = None) -> KeyRingCache:
+        """Prepares the database and opens the keys in it.
+
+        Args:
+            admin_key: one more admin key, in memory only; None takes ``HEADGATE_ADMIN_KEY`` from the environment.
+        """
+        self.prepare()
+        if admin_key is None:
+            admin_key = os.environ.get(ADMIN_VARIABLE, "")
+        return KeyRingCache(self.url, admin_key=admin_key)
+
+
+def _make_private(path: Path) -> None:
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    state = path.stat()
+    if state.st_uid != os.geteuid():
+        raise PermissionError(f"{path} belongs to another user")
+    if state.st_mode & 0o077:
+        path.chmod(0o700)

@@ -1,0 +1,204 @@
+"""Where the database is and whether its schema is current; a worker gets by with this and never loads SQLAlchemy.
+
+Importing SQLAlchemy takes about 0.3 s and 24 MB, Alembic half as much again: too dear for a worker that only reads keys.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import quote, unquote
+
+from headgate.core.errors import ConfigError, Unavailable
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+SCHEMA_HEAD = "0001"
+URL_VARIABLE = "HEADGATE_DATABASE_URL"
+BUSY_SECONDS = 10.0
+_SQLITE = "sqlite:///"
+
+
+class Reader(Protocol):
+    """A connection that only reads, by SQL that every supported database understands."""
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        """Returns all rows.
+
+        Raises:
+            Unavailable: the database does not answer, or is gone.
+        """
+
+    def close(self) -> None:
+        """Closes the connection. Idempotent."""
+
+
+def sqlite_url(path: Path) -> str:
+    """Returns the URL of a SQLite file."""
+    return _SQLITE + quote(str(path.absolute()))
+
+
+def sqlite_path(url: str) -> Path | None:
+    """Returns the file of a SQLite URL, None for any other database's."""
+    if not url.startswith(_SQLITE):
+        return None
+    return Path(unquote(url[len(_SQLITE) :].partition("?")[0]))
+
+
+class SqliteReader:
+    """Reads a SQLite file through the standard library; notices when the file is deleted or replaced."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises:
+        Unavailable: there is no such file, or it can not be opened.
+        """
+        self._path = path
+        try:
+            self._inode = os.stat(path).st_ino
+            uri = f"{path.absolute().as_uri()}?mode=rw"
+            self._connection = sqlite3.connect(
+                uri, uri=True, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None
+            )
+            self._connection.execute("PRAGMA query_only=1")
+        except (OSError, sqlite3.Error) as error:
+            raise Unavailable(f"the database {path} can not be opened: {error}", code="store_unavailable") from error
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        """See ``Reader``."""
+        try:
+            if os.stat(self._path).st_ino != self._inode:
+                raise FileNotFoundError(f"{self._path} was replaced")
+            return self._connection.execute(sql).fetchall()
+        except (OSError, sqlite3.Error) as error:
+            message = f"the database {self._path} does not answer: {error}"
+            raise Unavailable(message, code="store_unavailable") from error
+
+    def close(self) -> None:
+        """See ``Reader``."""
+        self._connection.close()
+
+
+class SqlReader:
+    """Reads any other database through SQLAlchemy."""
+
+    def __init__(self, url: str) -> None:
+        self._engine = open_engine(url)
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        """See ``Reader``."""
+        import sqlalchemy
+
+        try:
+            with self._engine.connect() as connection:
+                return [tuple(row) for row in connection.exec_driver_sql(sql)]
+        except sqlalchemy.exc.SQLAlchemyError as error:
+            raise Unavailable(
+                f"the database does not answer: {type(error).__name__}", code="store_unavailable"
+            ) from error
+
+    def close(self) -> None:
+        """See ``Reader``."""
+        self._engine.dispose()
+
+
+def open_reader(url: str) -> Reader:
+    """Opens a connection that only reads.
+
+    Raises:
+        Unavailable: the database can not be reached.
+    """
+    path = sqlite_path(url)
+    return SqliteReader(path) if path is not None else SqlReader(url)
+
+
+def open_engine(url: str, *, synchronous: str = "NORMAL") -> Engine:
+    """Returns a SQLAlchemy engine; a SQLite file is made if missing (0600) and put into WAL mode.
+
+    Args:
+        url: a SQLAlchemy URL.
+        synchronous: SQLite's durability: ``"FULL"`` where a commit must survive a power cut.
+
+    Raises:
+        ConfigError: the URL is no database's, or its driver is not installed.
+    """
+    import sqlalchemy
+
+    path = sqlite_path(url)
+    try:
+        if path is None:
+            return sqlalchemy.create_engine(url, pool_pre_ping=True)
+        place = sqlalchemy.URL.create("sqlite", database=str(path))
+        engine = sqlalchemy.create_engine(place, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False})
+    except (sqlalchemy.exc.ArgumentError, ImportError) as error:
+        raise ConfigError(f"the database URL can not be used: {error}") from error
+
+    @sqlalchemy.event.listens_for(engine, "connect")
+    def _prepare(connection: sqlite3.Connection, _: object) -> None:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(f"PRAGMA synchronous={synchronous}")
+        connection.execute("PRAGMA foreign_keys=ON")
+
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    return engine
+
+
+def schema_version(url: str) -> str | None:
+    """Returns the schema's version, None where there is no database or no schema yet. Cheap; loads nothing."""
+    try:
+        reader = open_reader(url)
+    except Unavailable:
+        return None
+    try:
+        rows = reader.query("SELECT version_num FROM alembic_version")
+    except Unavailable:
+        return None
+    finally:
+        reader.close()
+    return str(rows[0][0]) if rows else None
+
+
+def ensure_schema(url: str) -> None:
+    """Brings the schema to this release's version. Safe for many first starts at once; cheap when it is there.
+
+    The migration runs in a process of its own, so that this one stays small, unless SQLAlchemy is loaded already.
+
+    Raises:
+        ConfigError: the migration failed, or a newer release made this database.
+    """
+    if schema_version(url) == SCHEMA_HEAD:
+        return
+    if "sqlalchemy" in sys.modules:
+        from headgate.stores.migrations import migrate
+
+        migrate(url)
+        return
+    done = subprocess.run(
+        [sys.executable, "-m", "headgate.stores.migrations"],
+        env={**os.environ, URL_VARIABLE: url},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise ConfigError(f"the database schema could not be prepared: {last}")
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Holds an exclusive lock on a file (made if missing, 0600) while the block runs."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
