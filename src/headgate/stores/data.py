@@ -57,7 +57,7 @@ class DataDir:
         except FileNotFoundError:
             new = file.with_name(f"{OWNER}.{secrets.token_hex(4)}")
             new.write_text(secrets.token_hex(8))
-        new.chmod(0o600)
+            new.chmod(0o600)
             try:
                 os.link(new, file)
             except FileExistsError:  # another process was first

@@ -1,6 +1,7 @@
 """Where the database is and whether its schema is current; a worker gets by with this and never loads SQLAlchemy.
 
-Importing SQLAlchemy takes about 0.3 s and 24 MB, Alembic half as much again: too dear for a worker that only reads keys.
+Importing SQLAlchemy takes about 0.3 s and 24 MB, Alembic half as much again:
+too dear for a worker that only reads keys.
 """
 
 from __future__ import annotations

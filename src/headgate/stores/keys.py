@@ -24,7 +24,7 @@ class KeyInfo(msgspec.Struct, frozen=True):
     """A key as it may be shown: everything but the secret, which nobody can show again.
 
     ``created_ns``, ``expires_ns``, ``revoked_ns`` in ns since 1970; the latter two None where it is neither.
-    ``models`` is None where every model may be used; ``payloads`` is ``""`` (the configuration's), ``"none"`` or ``"full"``.
+    ``models`` is None where every model may be used; ``payloads`` is ``""`` (as configured), ``"none"`` or ``"full"``.
     """
 
     id: str
@@ -103,7 +103,7 @@ def list_keys(engine: Engine) -> list[KeyInfo]:
 
 
 def revoke_key(engine: Engine, id_or_name: str, *, now_ns: int | None = None) -> KeyInfo:
-    """Revokes a key by its id, or by its name where only one key that is not revoked has it. Workers know within a second.
+    """Revokes a key by its id, or by its name where one key only has it. Workers know within a second.
 
     Raises:
         BadRequest: there is no such key (``key_not_found``), or several have that name (``ambiguous_key``).

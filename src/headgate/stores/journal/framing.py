@@ -1,8 +1,8 @@
 """The bytes of a journal: how an entry is framed, found again, and told from a torn or damaged one.
 
 A segment is ``MAGIC``, a random salt (u32) and then entries. An entry is a 12-byte header and its payload. The header,
-little-endian: marker (u16), type (u8), zero (u8), payload length (u32), CRC-32 of the payload (u32). The CRC starts from
-the salt, the type and the length, so that no payload can hold bytes that pass for an entry.
+little-endian: marker (u16), type (u8), zero (u8), payload length (u32), CRC-32 of the payload (u32). The CRC starts
+from the salt, the type and the length, so that no payload can hold bytes that pass for an entry.
 """
 
 from __future__ import annotations

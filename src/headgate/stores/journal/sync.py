@@ -1,4 +1,4 @@
-"""Group commit: one fdatasync on a thread for all who wait, so that a slow disk is paid once and never on the event loop."""
+"""Group commit: one fdatasync on a thread for all who wait, so that a slow disk never holds the event loop."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class GroupCommit:
     """Makes written entries durable on a thread of its own.
 
     Args:
-        on_error: told of a failed sync; the waiters are let go all the same, for an answer must not hang on a sick disk.
+        on_error: told of a failed sync; the waiters are let go all the same: no answer hangs on a sick disk.
         fdatasync: what makes a file durable; injected by tests.
     """
 

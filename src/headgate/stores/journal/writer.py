@@ -202,7 +202,7 @@ class JournalWriter:
                 except OSError as error:
                     self._say("open", "the journal can not open a segment (%s); records wait in memory", error)
                     return
-            while self._queue and self._segment is not None and self._put(self._segment, self._queue[0]):
+            while self._queue and self._try_put(self._queue[0]):
                 self._queue_size -= len(self._queue.popleft())
                 self.stats.queued = len(self._queue)
 
@@ -224,12 +224,11 @@ class JournalWriter:
                 self._segment = create_segment(self.directory, RECORDS, time.monotonic())
             except OSError as error:
                 self._say("open", "the journal can not open a segment (%s); records wait in memory", error)
-        if self._segment is not None and not self._queue:
-            if self._put(self._segment, payload) or (self._shed() and self._put(self._segment, payload)):
-                if self._closed:
-                    self._segment.close()
-                    self._segment = None
-                return
+        if not self._queue and (self._try_put(payload) or (self._shed() and self._try_put(payload))):
+            if self._closed and self._segment is not None:
+                self._segment.close()
+                self._segment = None
+            return
         if self._queue_size + len(payload) > self._queue_bytes or self._closed:
             self.stats.dropped += 1
             self._say(
@@ -240,7 +239,10 @@ class JournalWriter:
         self._queue_size += len(payload)
         self.stats.queued = len(self._queue)
 
-    def _put(self, segment: Segment, payload: bytes) -> bool:
+    def _try_put(self, payload: bytes) -> bool:
+        segment = self._segment
+        if segment is None:
+            return False
         data = frame(RECORD, payload, segment.salt)
         try:
             written = self._write(segment.fd, data)

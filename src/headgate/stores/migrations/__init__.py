@@ -42,7 +42,7 @@ def _migrate_once(url: str) -> None:
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     if version is not None and version not in known:
         raise ConfigError(
-            f"the database has schema {version}, made by a newer Headgate than this one ({SCHEMA_HEAD}); upgrade Headgate"
+            f"the database has schema {version}, made by a newer Headgate; this one knows {SCHEMA_HEAD}: upgrade"
         )
     engine = open_engine(url)
     try:
