@@ -1,0 +1,57 @@
+# Every target does its own set-up in .venv, from the committed locks; the second run starts at once.
+.DEFAULT_GOAL := help
+.PHONY: help serve test check bench prove docs docs-serve format lock clean
+MAKEFLAGS += --no-print-directory
+SHELL := /bin/sh
+PORT ?= 8080
+BIN := .venv/bin
+SETUP_INPUTS := pyproject.toml scripts/setup.sh requirements/build.lock requirements/runtime.lock
+STEP := @sh scripts/quietly.sh
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+
+.venv/.runtime-ready: $(SETUP_INPUTS)
+	@sh scripts/setup.sh runtime
+	@touch $@
+
+.venv/.dev-ready: $(SETUP_INPUTS) requirements/dev.lock
+	@sh scripts/setup.sh dev
+	@touch .venv/.runtime-ready $@
+
+serve: .venv/.runtime-ready ## the gateway on its embedded defaults (PORT=8080, ARGS="--config headgate.yaml")
+	@exec $(BIN)/headgate serve --port $(PORT) $(ARGS)
+
+test: .venv/.dev-ready ## all tests (ARGS="-k journal" for some)
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: .venv/.dev-ready ## lint, format, types, rooms, docs
+	$(STEP) "lint" $(BIN)/ruff check .
+	$(STEP) "format" $(BIN)/ruff format --check .
+	$(STEP) "types" $(BIN)/mypy
+	$(STEP) "rooms" $(BIN)/python scripts/rooms.py
+	$(STEP) "docs" env NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "check: all is well"
+
+format: .venv/.dev-ready ## rewrites the code as `make check` wants it
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+docs: .venv/.dev-ready ## the documentation into site/, strictly
+	@env NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "docs: open site/index.html"
+
+docs-serve: .venv/.dev-ready ## the documentation, live, on port 8000
+	@env NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
+
+bench: .venv/.dev-ready ## nginx, this gateway and its peers, side by side, over the same load
+	@bench/run $(ARGS)
+
+prove: .venv/.dev-ready ## the long proofs (ARGS="bench/prove/x.py" for some), then docs/proofs.md
+	@sh scripts/prove.sh $(ARGS)
+
+lock: .venv/.dev-ready ## new locks after a change of dependencies (ARGS="--upgrade" for newer versions)
+	@sh scripts/lock.sh $(ARGS)
+
+clean: ## removes .venv and everything built
+	@rm -rf .venv site dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
