@@ -1,0 +1,100 @@
+"""Stream: a streamed answer in the library, as a context manager over frames."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from types import TracebackType
+
+from headgate.client.answer import Answer, Folder
+from headgate.core.call import Call
+from headgate.core.event import Frame, TextDelta
+from headgate.core.reply import Reply
+
+
+class Stream:
+    """A streamed answer. Use it as ``async with gateway.stream(...) as frames``.
+
+    Iterating gives frames; ``text()`` gives only the visible text. Leaving the block early stops the upstream
+    at once; a stream that is dropped without leaving its block is ended by a finalizer.
+
+    Example:
+        >>> async with gateway.stream(model="sim/echo", messages=messages) as frames:
+        ...     async for text in frames.text():
+        ...         print(text, end="")
+    """
+
+    def __init__(self, call: Call, handle: Callable[[Call], Awaitable[Reply]]) -> None:
+        self._call = call
+        self._handle = handle
+        self._reply: Reply | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._folder = Folder()
+
+    async def __aenter__(self) -> Stream:
+        """Sends the request; returns once the first content is in hand.
+
+        Raises:
+            HeadgateError: no deployment has begun an answer.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._reply = await self._handle(self._call)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._reply is not None:
+            await self._reply.aclose()
+        if self._call.settle is not None:
+            await self._call.settle
+
+    def __aiter__(self) -> Stream:
+        return self
+
+    async def __anext__(self) -> Frame:
+        if self._reply is None:
+            raise RuntimeError("a stream is used as `async with gateway.stream(...) as frames`")
+        frame = await self._reply.__anext__()
+        self._folder.feed(frame.events)
+        return frame
+
+    def text(self) -> AsyncIterator[str]:
+        """Iterates over the visible text of the first choice, piece by piece."""
+        return _Text(self)
+
+    def answer(self) -> Answer:
+        """Returns the answer so far; whole once the iteration has ended."""
+        return self._folder.answer(self._call.record)
+
+    def __del__(self) -> None:
+        reply, loop = self._reply, self._loop
+        if reply is None or reply.ended or loop is None or loop.is_closed():
+            return
+        loop.call_soon_threadsafe(_end_later, reply)
+
+
+class _Text:
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._ready: list[str] = []
+
+    def __aiter__(self) -> _Text:
+        return self
+
+    async def __anext__(self) -> str:
+        while not self._ready:
+            frame = await self._stream.__anext__()
+            self._ready = [
+                event.text for event in frame.events if isinstance(event, TextDelta) and not event.choice and event.text
+            ]
+        return self._ready.pop(0)
+
+
+_ENDING: set[asyncio.Task[None]] = set()
+
+
+def _end_later(reply: Reply) -> None:
+    task = asyncio.ensure_future(reply.aclose())
+    _ENDING.add(task)
+    task.add_done_callback(_ENDING.discard)

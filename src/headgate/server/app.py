@@ -1,0 +1,197 @@
+"""The data plane: a pure ASGI callable that finds a path in a dict and takes one call end to end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from headgate.core.call import Call
+from headgate.core.errors import BadRequest, HeadgateError, Unavailable, UnknownModel
+from headgate.core.record import Record
+from headgate.dialects import models as models_face
+from headgate.dialects.base import Dialect
+from headgate.pipeline.auth import identify
+from headgate.server.guard import Guard, Limits, Receive, Send
+from headgate.server.intake import check_content, peer_of, read_body, read_settings
+from headgate.server.respond import StreamWriter, send_error, send_json, send_unary
+from headgate.server.status import status_of
+
+if TYPE_CHECKING:
+    from headgate.compose import Core
+
+Scope = dict[str, Any]
+_PATHS = {
+    "/v1/chat/completions": "openai_chat",
+    "/v1/messages": "anthropic",
+    "/v1/messages/count_tokens": "anthropic_count",
+    "/v1/embeddings": "embeddings",
+}
+_MODELS = "/v1/models"
+
+
+class App:
+    """One gateway as an ASGI application.
+
+    Attributes:
+        draining: set at shutdown: ``/readyz`` says 503 and streams are given their bounded time to end.
+    """
+
+    def __init__(self, start: Callable[[], Awaitable[Core]], limits: Limits, keyless: bool) -> None:
+        """Args:
+        start: makes the core; awaited once, at the lifespan's startup or (mounted without one) the first request.
+        limits: of client connections.
+        keyless: whether keyless mode may exist here (a server bound to loopback).
+        """
+        self._start = start
+        self._limits = limits
+        self._keyless = keyless
+        self._core: Core | None = None
+        self._starting = asyncio.Lock()
+        self._dialects: Mapping[str, Dialect] = {}
+        self.draining = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one ASGI connection."""
+        if scope["type"] != "http":
+            return await self._other(scope, receive, send)
+        if self._core is None:
+            await self.startup()
+        path = scope["path"]
+        root = scope.get("root_path")
+        if root and path.startswith(root):
+            path = path[len(root) :]
+        dialect = self._dialects.get(path)
+        if dialect is not None and scope["method"] == "POST":
+            return await self._serve(dialect, scope, receive, send)
+        return await self._small(path, dialect, scope, receive, send)
+
+    async def startup(self) -> None:
+        """Makes the core, once."""
+        async with self._starting:
+            if self._core is None:
+                core = await self._start()
+                self._dialects = {path: core.dialects[name] for path, name in _PATHS.items()}
+                self._core = core
+
+    async def shutdown(self) -> None:
+        """Closes the core: connections, journal, key ring."""
+        self.draining = True
+        core, self._core = self._core, None
+        if core is not None:
+            await core.aclose()
+
+    async def _serve(self, dialect: Dialect, scope: Scope, receive: Receive, send: Send) -> None:
+        core = self._core
+        if core is None:
+            return await send_error(Unavailable("The gateway is shutting down.", code="draining"), dialect, send)
+        headers = dict(scope["headers"])
+        clock = core.clock
+        record = Record(core.ids.new(), clock.time_ns(), dialect=dialect.name)
+        started = clock.monotonic()
+        guard = Guard(core.loop, receive, self._limits)
+        writer: StreamWriter | None = None
+        call: Call | None = None
+        try:
+            check_content(headers)
+            body = await read_body(receive, headers, self._limits)
+            guard.reading = False
+            call = Call(record, dialect, body, started, headers=headers, peer=peer_of(scope), status_of=status_of)
+            read_settings(call, headers)
+            # A request that will stream may be kept warm by comments while it waits.
+            if b'"stream"' in body:
+                writer = StreamWriter(call, send, guard)
+                guard.beat = writer.beat
+                guard.silent_since = guard.now()
+            reply = await core.handler(call)
+            try:
+                if call.view.stream:
+                    if writer is None:
+                        writer = StreamWriter(call, send, guard)
+                    await writer.write(reply)
+                else:
+                    await send_unary(call, reply, send, guard)
+            except BaseException:
+                await reply.aclose()
+                raise
+        except HeadgateError as error:
+            if call is not None and call.settle is not None:
+                await call.settle
+            if writer is not None and writer.started:
+                await writer.fail(error)
+            else:
+                early = guard.reading
+                await send_error(error, dialect, send, record.id, len(record.attempts), close=early)
+        except asyncio.CancelledError:
+            await self._cancelled(guard, dialect, send, record.id)
+        finally:
+            guard.stop()
+
+    async def _cancelled(self, guard: Guard, dialect: Dialect, send: Send, call_id: str) -> None:
+        """The guard ended the request, or somebody from outside did, whose business it is to know."""
+        if not guard.why:
+            raise asyncio.CancelledError
+        task = asyncio.current_task()
+        if task is not None:
+            task.uncancel()
+        if guard.why == "slow_body":
+            error = BadRequest("The request body did not arrive in time.", code="slow_body")
+            await send_error(error, dialect, send, call_id, close=True)
+
+    async def _small(self, path: str, dialect: Dialect | None, scope: Scope, receive: Receive, send: Send) -> None:
+        """Everything that is not a model call."""
+        core = self._core
+        if path == "/healthz":
+            return await send_json(send, 200, b'{"status":"ok"}')
+        if path == "/readyz":
+            ready = core is not None and not self.draining
+            return await send_json(send, 200 if ready else 503, b'{"ready":%b}' % (b"true" if ready else b"false"))
+        if core is None:
+            return await send_json(send, 503, b'{"error":{"message":"shutting down"}}')
+        method = scope["method"]
+        face = core.dialects["anthropic" if path.startswith("/v1/messages") else "openai_chat"]
+        try:
+            if path == _MODELS or path.startswith(_MODELS + "/"):
+                if method not in ("GET", "HEAD"):
+                    raise BadRequest(f"{path} takes GET, not {method}.", code="method_not_allowed")
+                return await self._list_models(path[len(_MODELS) + 1 :], core, scope, send)
+            if dialect is not None:
+                raise BadRequest(f"{path} takes POST, not {method}.", code="method_not_allowed")
+            raise BadRequest(f"There is nothing at {path[:100]}.", code="unknown_path")
+        except HeadgateError as error:
+            await send_error(error, face, send)
+        return None
+
+    async def _list_models(self, name: str, core: Core, scope: Scope, send: Send) -> None:
+        headers = dict(scope["headers"])
+        principal = identify(headers, peer_of(scope), core.keys, self._keyless)
+        names = [model for model in core.models if principal.models is None or model in principal.models]
+        anthropic = b"anthropic-version" in headers
+        if not name:
+            render = models_face.anthropic_list if anthropic else models_face.openai_list
+            return await send_json(send, 200, msgspec.json.encode(render(names, core.created)))
+        if name not in names:
+            raise UnknownModel(f"The model {name[:100]!r} does not exist here.", param="model")
+        one = models_face.anthropic_model if anthropic else models_face.openai_model
+        return await send_json(send, 200, msgspec.json.encode(one(name, core.created)))
+
+    async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            return await self._lifespan(receive, send)
+        if scope["type"] == "websocket":
+            await receive()
+            return await send({"type": "websocket.close", "code": 1003})
+        return None
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            await self.startup()
+        except HeadgateError as error:
+            return await send({"type": "lifespan.startup.failed", "message": error.message})
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.shutdown()
+        return await send({"type": "lifespan.shutdown.complete"})

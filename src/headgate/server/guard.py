@@ -1,0 +1,120 @@
+"""Watches one request from the side: a slow body, a client that left or takes nothing, a long silence."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+FIRST_LOOK = 0.05
+"""Seconds before anything is watched at all: most unary calls are over by then and pay for one timer only."""
+
+
+class Limits:
+    """The bounds of a client connection, in seconds (``body``: to send the request, ``write``: to take a piece of
+    the answer, ``heartbeat``: of silence before a comment goes out) and bytes (``body_bytes``)."""
+
+    __slots__ = ("body", "body_bytes", "heartbeat", "write")
+
+    def __init__(
+        self, body: float = 60.0, write: float = 30.0, heartbeat: float = 15.0, body_bytes: int = 32 * 1024 * 1024
+    ) -> None:
+        self.body = body
+        self.write = write
+        self.heartbeat = heartbeat
+        self.body_bytes = body_bytes
+
+
+class Guard:
+    """One timer per request, which looks at what the request is doing and ends it when it must.
+
+    Attributes:
+        now: the loop's clock.
+        reading: True while the body is being received.
+        silent_since: since when nothing has gone to a streaming client (loop time); 0.0 for a unary call.
+        sending_since: since when a write has been waiting for the client; 0.0 while none is.
+        why: why the guard cancelled the request: ``"slow_body"``, ``"gone"``, ``"slow_client"``; ``""`` if it did not.
+    """
+
+    __slots__ = (
+        "_limits",
+        "_loop",
+        "_receive",
+        "_started",
+        "_task",
+        "_timer",
+        "_watcher",
+        "beat",
+        "now",
+        "reading",
+        "sending_since",
+        "silent_since",
+        "why",
+    )
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, receive: Receive, limits: Limits) -> None:
+        self._loop = loop
+        self.now = loop.time
+        self._receive = receive
+        self._limits = limits
+        self._started = 0.0
+        self._task: asyncio.Task[Any] | None = None
+        self._watcher: asyncio.Task[None] | None = None
+        self._timer = loop.call_later(FIRST_LOOK, self._look)
+        self.beat: Callable[[], Awaitable[None]] | None = None
+        self.reading = True
+        self.silent_since = 0.0
+        self.sending_since = 0.0
+        self.why = ""
+        self._task = asyncio.current_task(loop)
+
+    def stop(self) -> None:
+        """The request is over."""
+        self._timer.cancel()
+        if self._watcher is not None:
+            self._watcher.cancel()
+
+    def _look(self) -> None:
+        now, limits = self._loop.time(), self._limits
+        self._started = self._started or now - FIRST_LOOK
+        pause = min(1.0, limits.body, limits.write, limits.heartbeat)
+        if self.reading:
+            if now - self._started >= limits.body:
+                return self._cancel("slow_body")
+            pause = min(pause, FIRST_LOOK)
+        else:
+            if self._watcher is None:
+                self._watcher = self._loop.create_task(self._watch())
+            if self.sending_since and now - self.sending_since >= limits.write:
+                return self._cancel("slow_client")
+            if self.silent_since and self.beat is not None and not self.sending_since:
+                wait = limits.heartbeat - (now - self.silent_since)
+                if wait <= 0.001:
+                    self.silent_since = now
+                    self._loop.create_task(self._beat(self.beat))  # noqa: RUF006 - awaits one send, at most
+                else:
+                    pause = min(pause, wait)
+        self._timer = self._loop.call_later(pause, self._look)
+        return None
+
+    async def _beat(self, beat: Callable[[], Awaitable[None]]) -> None:
+        self.sending_since = self._loop.time()
+        try:
+            await beat()
+        finally:
+            self.sending_since = 0.0
+
+    async def _watch(self) -> None:
+        """Waits for the client to leave. Nothing else can arrive once the body is in."""
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                return self._cancel("gone")
+
+    def _cancel(self, why: str) -> None:
+        self.why = why
+        if self._task is not None and not self._task.done():
+            self._task.cancel()

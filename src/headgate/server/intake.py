@@ -1,0 +1,139 @@
+"""Turns an ASGI request into a Call: body in bounds, headers in order, per-call settings read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from headgate.core.call import Call, Priority
+from headgate.core.errors import BadRequest
+from headgate.server.guard import Limits, Receive
+
+_PRIORITIES: dict[bytes, Priority] = {b"interactive": "interactive", b"batch": "batch"}
+_WORD_LIMIT = 256
+_TAG_LIMIT = 32
+
+
+async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limits: Limits) -> bytes:
+    """Returns the whole request body. Its bound in time is the guard's.
+
+    Raises:
+        BadRequest: over the size limit, or the client left before its end.
+    """
+    length = headers.get(b"content-length")
+    if length is not None and len(length) < 20 and int(length) > limits.body_bytes:
+        raise _too_large(limits)
+    message = await receive()
+    if message["type"] != "http.request":
+        raise BadRequest("The client left before the request was whole.", code="body_cut")
+    body: bytes = message.get("body", b"")
+    if message.get("more_body"):
+        body = await _read_rest(receive, body, limits)
+    elif len(body) > limits.body_bytes:
+        raise _too_large(limits)
+    return body
+
+
+async def _read_rest(receive: Receive, first: bytes, limits: Limits) -> bytes:
+    parts, size = [first], len(first)
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise BadRequest("The client left before the request was whole.", code="body_cut")
+        part: bytes = message.get("body", b"")
+        size += len(part)
+        if size > limits.body_bytes:
+            raise _too_large(limits)
+        parts.append(part)
+        more = message.get("more_body", False)
+    return b"".join(parts)
+
+
+def _too_large(limits: Limits) -> BadRequest:
+    return BadRequest(f"The request body is larger than {limits.body_bytes} bytes.", code="body_too_large")
+
+
+def check_content(headers: Mapping[bytes, bytes]) -> None:
+    """Refuses a body that is not plain JSON.
+
+    Raises:
+        BadRequest: an encoded body (``unsupported_encoding``) or another content type (``unsupported_media_type``).
+    """
+    encoding = headers.get(b"content-encoding")
+    if encoding is not None and encoding.lower() != b"identity":
+        raise BadRequest("Compressed request bodies are not taken; send plain JSON.", code="unsupported_encoding")
+    kind = headers.get(b"content-type")
+    if kind is not None and b"json" not in kind.lower():
+        raise BadRequest("The Content-Type must be application/json.", code="unsupported_media_type")
+
+
+def read_settings(call: Call, headers: Mapping[bytes, bytes]) -> None:
+    """Applies the ``x-headgate-*`` headers of one call.
+
+    Raises:
+        BadRequest: a value that makes no sense; ``param`` names the header.
+    """
+    record = call.record
+    timeout = headers.get(b"x-headgate-timeout-ms")
+    if timeout is not None:
+        if not timeout.isdigit() or not 0 < int(timeout[:10]) <= 86_400_000:
+            raise _bad(b"x-headgate-timeout-ms", "a whole number of milliseconds from 1 to 86400000")
+        call.deadline = call.started + int(timeout) / 1000
+    priority = headers.get(b"x-headgate-class")
+    if priority is not None:
+        if priority not in _PRIORITIES:
+            raise _bad(b"x-headgate-class", "`interactive` or `batch`")
+        record.priority = _PRIORITIES[priority]
+    trace = headers.get(b"x-headgate-trace")
+    if trace is not None:
+        record.trace = _word(b"x-headgate-trace", trace)
+    else:
+        parent = headers.get(b"traceparent")
+        if parent is not None and len(parent) >= 55:
+            record.trace = parent[3:35].decode("latin-1")
+    session = headers.get(b"x-headgate-session")
+    if session is not None:
+        record.session = _word(b"x-headgate-session", session)
+    user = headers.get(b"x-headgate-user")
+    if user is not None:
+        record.user = _word(b"x-headgate-user", user)
+    feature = headers.get(b"x-headgate-feature")
+    if feature is not None:
+        record.feature = _word(b"x-headgate-feature", feature)
+    tags = headers.get(b"x-headgate-tags")
+    if tags is not None:
+        record.tags = _tags(tags)
+
+
+def _word(header: bytes, value: bytes) -> str:
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        raise _bad(header, "UTF-8 text") from None
+    if len(text) > _WORD_LIMIT or not text.isprintable():
+        raise _bad(header, f"at most {_WORD_LIMIT} printable characters")
+    return text
+
+
+def _tags(value: bytes) -> dict[str, str]:
+    tags: dict[str, str] = {}
+    for pair in _word(b"x-headgate-tags", value).split(","):
+        key, equals, text = pair.partition("=")
+        if not equals or not key.strip():
+            raise _bad(b"x-headgate-tags", "`key=value` pairs with commas between them")
+        tags[key.strip()] = text.strip()
+    if len(tags) > _TAG_LIMIT:
+        raise _bad(b"x-headgate-tags", f"at most {_TAG_LIMIT} tags")
+    return tags
+
+
+def _bad(header: bytes, wanted: str) -> BadRequest:
+    name = header.decode()
+    return BadRequest(f"The header {name} must be {wanted}.", code="invalid_header", param=name)
+
+
+def peer_of(scope: Mapping[str, Any]) -> str:
+    """Returns the client's address, or ``"127.0.0.1"`` for a Unix socket, which only this machine can reach."""
+    client = scope.get("client")
+    return client[0] if client else "127.0.0.1"

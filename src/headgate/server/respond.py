@@ -1,0 +1,165 @@
+"""Writes Replies and errors to the client: bytes as they came where they can go so, rendered where not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from headgate.core.call import Call
+from headgate.core.errors import HeadgateError
+from headgate.core.event import Frame, Kind
+from headgate.core.reply import Reply
+from headgate.dialects.base import Dialect
+from headgate.server.guard import Guard, Send
+from headgate.server.status import status_of
+
+_JSON = (b"content-type", b"application/json")
+_LOST_LIMIT = 512
+
+
+async def send_unary(call: Call, reply: Reply, send: Send, guard: Guard) -> None:
+    """Sends a whole answer, once its Record is journalled."""
+    frames = await reply.batch()
+    body: bytes | None = None
+    if len(frames) == 1 and reply.dialect == call.dialect.name:
+        body = frames[0].data
+    encoder = None
+    if body is None:
+        encoder = call.dialect.encoder(stream=False, model=call.view.model)
+    while frames:
+        if encoder is not None:
+            for frame in frames:
+                encoder.feed(frame.events)
+        frames = await reply.batch()
+    if encoder is not None:
+        body = encoder.end()
+        call.record.lost += encoder.lost
+    assert body is not None
+    if call.settle is not None:
+        await call.settle
+    headers = answer_headers(call, reply)
+    headers.append(_JSON)
+    headers.append((b"content-length", b"%d" % len(body)))
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    guard.sending_since = guard.now()
+    await send({"type": "http.response.body", "body": body})
+
+
+def answer_headers(call: Call, reply: Reply) -> list[tuple[bytes, bytes]]:
+    """Returns our own response headers, and the upstream's that may pass."""
+    record = call.record
+    headers = [
+        (b"x-headgate-id", call.id.encode()),
+        (b"x-headgate-attempts", b"%d" % len(record.attempts)),
+    ]
+    if record.winner >= 0:
+        winner = record.attempts[record.winner]
+        headers.append((b"x-headgate-deployment", winner.deployment.encode("ascii", "replace")))
+        if winner.lost:
+            names = ", ".join(winner.lost).encode("ascii", "replace")
+            headers.append((b"x-headgate-lost", names[:_LOST_LIMIT]))
+    headers += reply.headers
+    return headers
+
+
+class StreamWriter:
+    """Sends one streamed answer: whole events only, its end held back until the Record is journalled."""
+
+    __slots__ = ("_call", "_guard", "_held", "_send", "started")
+
+    def __init__(self, call: Call, send: Send, guard: Guard) -> None:
+        self._call = call
+        self._send = send
+        self._guard = guard
+        self._held = b""
+        self.started = False
+
+    async def beat(self) -> None:
+        """Breaks a long silence: the status, if it has not gone out, and a comment."""
+        if self._call.view is None or not self._call.view.stream:
+            return
+        await self._start(None)
+        await self._send({"type": "http.response.body", "body": self._call.dialect.comment, "more_body": True})
+
+    async def write(self, reply: Reply) -> None:
+        """Sends the whole answer.
+
+        Raises:
+            HeadgateError: it ended otherwise; what came before has gone out.
+        """
+        call, guard = self._call, self._guard
+        encoder = None
+        if reply.dialect != call.dialect.name:
+            encoder = call.dialect.encoder(stream=True, model=call.view.model, include_usage=call.view.include_usage)
+        frames = await reply.batch()
+        await self._start(reply)
+        while frames:
+            if encoder is None:
+                data = self._join(frames)
+            else:
+                data = b"".join([encoder.feed(frame.events) for frame in frames])
+            if data:
+                guard.sending_since = guard.now()
+                await self._send({"type": "http.response.body", "body": data, "more_body": True})
+                guard.sending_since = 0.0
+                guard.silent_since = guard.now()
+            frames = await reply.batch()
+        if encoder is not None:
+            self._held = encoder.end()
+        if call.settle is not None:
+            await call.settle
+        guard.sending_since = guard.now()
+        await self._send({"type": "http.response.body", "body": self._held})
+
+    async def fail(self, error: HeadgateError) -> None:
+        """Ends a stream that has begun with the dialect's error event, no marker after it."""
+        frame = self._call.dialect.error_frame(error, self._call.id)
+        await self._send({"type": "http.response.body", "body": frame})
+
+    def _join(self, frames: Sequence[Frame]) -> bytes:
+        """The bytes of these frames; from the closing marker on they are held back."""
+        if frames[-1].kind is not Kind.MARKER and not self._held:
+            return b"".join([frame.data for frame in frames if frame.data])
+        ready: list[bytes] = []
+        for frame in frames:
+            if frame.kind is Kind.MARKER or self._held:
+                self._held += frame.data or b""
+            elif frame.data:
+                ready.append(frame.data)
+        return b"".join(ready)
+
+    async def _start(self, reply: Reply | None) -> None:
+        if self.started:
+            return
+        self.started = True
+        call = self._call
+        headers = answer_headers(call, reply) if reply is not None else [(b"x-headgate-id", call.id.encode())]
+        headers.append((b"content-type", call.dialect.stream_type))
+        headers.append((b"cache-control", b"no-cache"))
+        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+
+
+async def send_error(
+    error: HeadgateError, dialect: Dialect, send: Send, call_id: str = "", attempts: int = -1, close: bool = False
+) -> None:
+    """Sends an error as a whole response, in the dialect that the caller speaks."""
+    status = status_of(error)
+    body = dialect.error_body(error, status, call_id)
+    headers: list[tuple[bytes, bytes]] = [_JSON, (b"content-length", b"%d" % len(body))]
+    if call_id:
+        headers.append((b"x-headgate-id", call_id.encode()))
+    if attempts >= 0:
+        headers.append((b"x-headgate-attempts", b"%d" % attempts))
+    if error.retry_after is not None:
+        headers.append((b"retry-after", b"%d" % math.ceil(error.retry_after)))
+    if close:
+        headers.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def send_json(send: Send, status: int, body: bytes) -> None:
+    """Sends a small JSON document."""
+    headers = [_JSON, (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

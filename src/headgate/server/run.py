@@ -1,0 +1,122 @@
+"""Runs the gateway under uvicorn: one process, or N workers on one listening socket."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import uvicorn
+
+from headgate.compose import open_core
+from headgate.config.settings import Settings
+from headgate.core.errors import ConfigError
+from headgate.server.app import App
+from headgate.server.guard import Limits
+from headgate.server.protocol import bounded_protocol
+from headgate.server.workers import supervise
+
+_LOOPBACK = ("127.", "localhost", "::1")
+
+
+def make_app(settings: Settings) -> App:
+    """Returns the ASGI application for these settings; its core is made at startup."""
+    server = settings.server
+    limits = Limits(server.body_seconds, server.slow_client_seconds, server.heartbeat_seconds, server.body_limit)
+    keyless = server.host.startswith(_LOOPBACK)
+    return App(lambda: open_core(settings, keyless=keyless), limits, keyless)
+
+
+def run(settings: Settings) -> int:
+    """Serves until SIGTERM or SIGINT; returns the exit code.
+
+    Raises:
+        ConfigError: the address can not be listened on.
+    """
+    listener = _listen(settings)
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    url = f"http://{shown}:{port}"
+
+    def ready() -> None:
+        print(_greeting(settings, url), flush=True)
+
+    workers = settings.server.workers
+    if workers > 1:
+        return supervise(workers, lambda tell: _serve(settings, listener, tell), ready)
+    return _serve(settings, listener, ready)
+
+
+def _listen(settings: Settings) -> socket.socket:
+    host, port = settings.server.host.strip("[]"), settings.server.port
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, proto)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        raise ConfigError(
+            f"Can not listen on {host}:{port}: {error.strerror or error}; choose another with --port or --host.",
+            code="port_unavailable",
+        ) from error
+    listener.listen(4096)
+    listener.set_inheritable(True)
+    return listener
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server; says when it is ready, and tells the application that it drains."""
+
+    def __init__(self, config: uvicorn.Config, app: App, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._app = app
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._app.draining = True
+        await super().shutdown(sockets)
+
+
+def _serve(settings: Settings, listener: socket.socket, ready: Callable[[], None]) -> int:
+    app = make_app(settings)
+    config = uvicorn.Config(
+        app,
+        http=bounded_protocol(settings.server.header_limit, settings.server.header_count),
+        ws="none",
+        lifespan="on",
+        loop=_loop_factory(),
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        log_level="warning",
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=max(1, round(settings.server.drain_seconds)),
+        backlog=4096,
+    )
+    server = _Server(config, app, ready)
+    server.run(sockets=[listener])
+    return 0 if server.started else 1
+
+
+def _loop_factory() -> Any:
+    if sys.platform == "win32":
+        return "asyncio"
+    return "uvloop"
+
+
+def _greeting(settings: Settings, url: str) -> str:
+    lines = [f"headgate ready on {url} (data in {settings.data.dir}, {settings.server.workers} worker(s))"]
+    model = next(iter(settings.models), "sim/echo")
+    lines.append("try it:")
+    lines.append(f"  curl -s {url}/v1/chat/completions -H 'content-type: application/json' \\")
+    lines.append(f"""    -d '{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello, gate!"}}]}}'""")
+    return "\n".join(lines)
