@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from urllib.parse import urlsplit
 
@@ -60,7 +61,7 @@ def _check_url(text: str, *, path: bool) -> str:
         port = url.port
     except ValueError:
         return "not a URL: its host or port is malformed"
-    if "@" in url.netloc:
+    if "@" in text:
         return "a URL holds no credentials here; write the key as `key: env:NAME`"
     if url.scheme not in ("http", "https"):
         return f"not a URL: expected http:// or https:// in front, found {text[:80]!r}"
@@ -107,3 +108,11 @@ def check_host(text: str) -> str:
 def check_path(text: str) -> str:
     """A path in the file system."""
     return "" if text and "\0" not in text else "not a path"
+
+
+def is_loopback(host: str) -> bool:
+    """Returns whether only this machine can reach ``host``; of names, ``localhost`` alone."""
+    try:
+        return ipaddress.ip_address(host.strip("[]").partition("%")[0]).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"

@@ -108,7 +108,7 @@ class _Builder:
             if self._documents > 1:
                 raise Problem(line, "", "more than one YAML document in the file")
         elif isinstance(event, yaml.AliasEvent):
-            raise Problem(line, "", f"aliases (*{event.anchor}) are not supported: write the value out")
+            raise Problem(line, "", "aliases (*) are not supported: write the value out, or quote the text")
         elif isinstance(event, yaml.NodeEvent):
             self._check(event, line)
             self._node(event, line)
@@ -117,10 +117,9 @@ class _Builder:
 
     def _check(self, event: yaml.NodeEvent, line: int) -> None:
         if event.anchor is not None:
-            raise Problem(line, "", f"anchors (&{event.anchor}) are not supported: write the value out")
-        tag = getattr(event, "tag", None)
-        if tag is not None:
-            raise Problem(line, "", f"tags ({tag}) are not supported: values are plain data")
+            raise Problem(line, "", "anchors (&) are not supported: write the value out, or quote the text")
+        if getattr(event, "tag", None) is not None:
+            raise Problem(line, "", "tags (!) are not supported: values are plain data, or quote the text")
         if len(self._open) >= MAX_DEPTH:
             raise Problem(line, "", f"nested deeper than {MAX_DEPTH} levels")
 

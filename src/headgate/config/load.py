@@ -74,6 +74,14 @@ def load(
     return Loaded(settings, resolver.origins)
 
 
+def find_file(
+    config: str | os.PathLike[str] | None = None, *, environ: Mapping[str, str] | None = None
+) -> pathlib.Path | None:
+    """Returns the absolute path of the file that ``load`` would read, None where it would do without."""
+    wanted = _wanted(config, os.environ if environ is None else environ)
+    return pathlib.Path(wanted).absolute() if wanted else None
+
+
 def find_data_dir(
     data: str | None = None,
     config: str | os.PathLike[str] | None = None,
@@ -132,12 +140,18 @@ def _open(
     """Returns how the source is called in messages, its bytes (None: there is none) and its path."""
     if text is not None:
         return "<config>", text.encode(), None
-    wanted = os.fspath(config) if config is not None else env.get("HEADGATE_CONFIG") or ""
-    if not wanted and not os.path.lexists(DEFAULT_FILE):
+    wanted = _wanted(config, env)
+    if not wanted:
         return "defaults", None, None
-    path = pathlib.Path(wanted or DEFAULT_FILE)
+    path = pathlib.Path(wanted)
     try:
         return str(path), path.read_bytes(), path.absolute()
     except OSError as error:
-        whence = "" if config is not None or not wanted else " (named by HEADGATE_CONFIG)"
+        whence = " (named by HEADGATE_CONFIG)" if config is None and env.get("HEADGATE_CONFIG") else ""
         raise ConfigError(f"can not read the configuration {path}{whence}: {error.strerror}") from error
+
+
+def _wanted(config: str | os.PathLike[str] | None, env: Mapping[str, str]) -> str:
+    if config is not None:
+        return os.fspath(config)
+    return env.get("HEADGATE_CONFIG") or (DEFAULT_FILE if os.path.lexists(DEFAULT_FILE) else "")

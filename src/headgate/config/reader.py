@@ -108,7 +108,7 @@ class Reader:
             return {}
         if not isinstance(node.value, dict):
             return self.fail(node, path, f"expected a mapping, found {_found(node)}")
-        check = _NAME_CHECKS.get(inner)
+        check, inner_rule = _NAME_CHECKS.get(inner), Rule("", secret=rule.secret)
         values = {}
         for key, child in node.value.items():
             below = join(path, key)
@@ -116,7 +116,7 @@ class Reader:
             if wrong:
                 self.problems.append(Problem(node.keys[key], below, wrong))
                 continue
-            value = self.value(child, inner, _NO_RULE, below)
+            value = self.value(child, inner, inner_rule, below)
             if value is _BAD:
                 value = inner() if inner is not str else _BAD
             elif rule.check is not None and inner is str:
@@ -159,6 +159,8 @@ class Reader:
 
     def _text(self, node: Node, rule: Rule, path: str) -> Any:
         text = node.value
+        if not isinstance(text, str) and rule.secret:
+            return self.fail(node, path, "expected a string; put it in quotes")
         if not isinstance(text, str):
             quotes = "; put it in quotes" if isinstance(text, (bool, int, float)) else ""
             return self.fail(node, path, f"expected a string, found {node.kind}{quotes}")

@@ -130,7 +130,7 @@ class Resolver:
         field = written.max_tokens_field or row.max_tokens_field
         if row.dialects == ("anthropic",) and field != "max_tokens":
             self._tell(f"{path}.max_tokens_field", "the anthropic dialect has max_tokens only")
-        for field_name in ("url", "max_tokens_field", "stream_usage"):
+        for field_name in ("dialect", "url", "max_tokens_field", "stream_usage"):
             self.origins.setdefault(f"{path}.{field_name}", Origin("provider row", row.name))
         return ProviderSettings(
             name=name,
@@ -266,7 +266,7 @@ class Resolver:
         self, name: str, written: ModelConfig, providers: dict[str, ProviderSettings], defaults: DefaultSettings
     ) -> ModelSettings:
         path = join("models", name)
-        if not written.route and not self._known_bad(f"{path}.route"):
+        if not written.route and not self._known_bad(path):
             self._tell(path, "has no `route`: list at least one provider/model")
         max_tokens = written.max_tokens or defaults.max_tokens
         if written.max_tokens is None and "defaults.max_tokens" in self.origins:

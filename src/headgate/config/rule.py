@@ -17,9 +17,10 @@ class Rule:
         low, high: the range of a number, both ends allowed, in that unit.
         check: returns what is wrong with a text, or "" (for a mapping of texts: with each ``key: value``).
         choices: ``"rows"`` or ``"dialects"``: the text must be one of those names.
+        secret: a wrong value may be a secret and is never repeated.
     """
 
-    __slots__ = ("check", "choices", "doc", "high", "low", "unit")
+    __slots__ = ("check", "choices", "doc", "high", "low", "secret", "unit")
 
     def __init__(
         self,
@@ -30,6 +31,7 @@ class Rule:
         high: float | None = None,
         check: Callable[[str], str] | None = None,
         choices: Literal["", "rows", "dialects"] = "",
+        secret: bool = False,
     ) -> None:
         self.doc = doc
         self.unit: Unit = unit
@@ -37,3 +39,4 @@ class Rule:
         self.high = high
         self.check = check
         self.choices = choices
+        self.secret = secret

@@ -43,10 +43,12 @@ class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True):
         Rule(
             "`env:NAME` or `file:/path` of its key, or `none`. Left out: the `type`'s own variable, at its own URL.",
             check=check_secret,
+            secret=True,
         ),
     ] = None
     headers: Annotated[
-        dict[str, str], Rule("Extra request headers: text, or `env:NAME` / `file:/path`.", check=check_header)
+        dict[str, str],
+        Rule("Extra request headers: text, or `env:NAME` / `file:/path`.", check=check_header, secret=True),
     ] = {}
     timeouts: Annotated[TimeoutsConfig, Rule("Bounds in time of an attempt at this provider.")] = TimeoutsConfig()
     max_tokens_field: Annotated[

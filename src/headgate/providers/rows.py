@@ -10,27 +10,13 @@ DIALECTS = ("openai_chat", "anthropic")
 _OPENAI_ENDPOINTS = {"openai_chat": "/chat/completions", "embeddings": "/embeddings", "models": "/models"}
 _ANTHROPIC_ENDPOINTS = {"anthropic": "/messages", "count_tokens": "/messages/count_tokens", "models": "/models"}
 
-# anthropic-version is not passed on: the row's own says which wire the dialect here knows.
-_OPENAI_REQUEST = (b"openai-beta", b"openai-organization", b"openai-project", b"x-client-request-id")
-_ANTHROPIC_REQUEST = (b"anthropic-beta",)
-_RETRY = (b"retry-after", b"retry-after-ms", b"x-should-retry")
-_LIMITS = ("limit", "remaining", "reset")
-_OPENAI_RESPONSE = (
-    b"x-request-id",
-    b"openai-processing-ms",
-    b"openai-version",
-    *_RETRY,
-    *(f"x-ratelimit-{what}-{unit}".encode() for what in _LIMITS for unit in ("requests", "tokens")),
-)
-_ANTHROPIC_RESPONSE = (
-    b"request-id",
-    *_RETRY,
-    *(
-        f"anthropic-ratelimit-{unit}-{what}".encode()
-        for unit in ("requests", "tokens", "input-tokens", "output-tokens")
-        for what in _LIMITS
-    ),
-)
+_OPENAI_REQUEST = frozenset({b"openai-beta", b"openai-organization", b"openai-project", b"x-client-request-id"})
+_ANTHROPIC_REQUEST = frozenset({b"anthropic-beta", b"anthropic-version"})
+_RETRY = frozenset({b"retry-after", b"retry-after-ms"})
+_OPENAI_RESPONSE = _RETRY | {b"x-request-id", b"openai-processing-ms", b"openai-version"}
+_ANTHROPIC_RESPONSE = _RETRY | {b"request-id"}
+_OPENAI_LIMITS = (b"x-ratelimit-",)
+_ANTHROPIC_LIMITS = (b"anthropic-ratelimit-",)
 
 
 class ProviderRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,11 +34,12 @@ class ProviderRow(msgspec.Struct, frozen=True, kw_only=True):
         key_required: it answers nobody without a key.
         auth_header: the request header that carries the key.
         auth_prefix: what stands before the key in that header.
-        static_headers: sent with every request.
+        static_headers: sent with every request, unless the caller sends one of ``request_headers`` by that name.
         max_tokens_field: the request field that bounds the answer's length.
         stream_usage: streams report usage only where ``stream_options.include_usage`` asks for it.
         request_headers: the caller's headers that may go upstream.
         response_headers: its response headers that may go to the caller.
+        response_prefixes: the same, by how the name begins.
         models: every model it has, where the list is closed; None where only the provider knows.
     """
 
@@ -69,8 +56,9 @@ class ProviderRow(msgspec.Struct, frozen=True, kw_only=True):
     static_headers: dict[str, str] = {}
     max_tokens_field: str = "max_tokens"
     stream_usage: bool = True
-    request_headers: tuple[bytes, ...] = ()
-    response_headers: tuple[bytes, ...] = ()
+    request_headers: frozenset[bytes] = frozenset()
+    response_headers: frozenset[bytes] = frozenset()
+    response_prefixes: tuple[bytes, ...] = ()
     models: frozenset[str] | None = None
 
 
@@ -84,6 +72,7 @@ def _compatible(name: str, title: str, url: str = "") -> ProviderRow:
         url=url,
         request_headers=_OPENAI_REQUEST,
         response_headers=_OPENAI_RESPONSE,
+        response_prefixes=_OPENAI_LIMITS,
     )
 
 
@@ -102,6 +91,7 @@ def _anthropic(name: str, title: str, url: str, key_env: tuple[str, ...]) -> Pro
         stream_usage=False,
         request_headers=_ANTHROPIC_REQUEST,
         response_headers=_ANTHROPIC_RESPONSE,
+        response_prefixes=_ANTHROPIC_LIMITS,
     )
 
 
@@ -117,6 +107,7 @@ _ALL = (
         max_tokens_field="max_completion_tokens",
         request_headers=_OPENAI_REQUEST,
         response_headers=_OPENAI_RESPONSE,
+        response_prefixes=_OPENAI_LIMITS,
     ),
     _anthropic("anthropic", "Anthropic", "https://api.anthropic.com/v1", ("ANTHROPIC_API_KEY",)),
     _compatible("ollama", "Ollama", "http://127.0.0.1:11434/v1"),
@@ -131,8 +122,9 @@ _ALL = (
         dialects=("openai_chat", "anthropic"),
         endpoints=_OPENAI_ENDPOINTS | _ANTHROPIC_ENDPOINTS,
         embedded=True,
-        request_headers=_OPENAI_REQUEST + _ANTHROPIC_REQUEST,
-        response_headers=tuple(dict.fromkeys(_OPENAI_RESPONSE + _ANTHROPIC_RESPONSE)),
+        request_headers=_OPENAI_REQUEST | _ANTHROPIC_REQUEST,
+        response_headers=_OPENAI_RESPONSE | _ANTHROPIC_RESPONSE,
+        response_prefixes=_OPENAI_LIMITS + _ANTHROPIC_LIMITS,
     ),
 )
 

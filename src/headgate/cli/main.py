@@ -1,0 +1,92 @@
+"""The command line: ``headgate VERB``. A verb's module is imported when that verb runs, and no other."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from headgate.core.errors import ConfigError, HeadgateError
+
+VERBS = {
+    "serve": ("headgate.cli.serve", "Run the gateway."),
+    "sim": ("headgate.cli.sim", "Run a simulated upstream to test against."),
+    "records": ("headgate.cli.records", "List the calls that were made."),
+    "record": ("headgate.cli.records", "Tell the whole story of one call."),
+    "keys": ("headgate.cli.keys", "Make, list and revoke virtual keys."),
+    "config": ("headgate.cli.config", "Check and explain the configuration."),
+    "version": ("headgate.cli.version", "Show the version, and which files are used."),
+}
+"""Each verb, the module that has it as a click command of the same name, and its line in the help."""
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+class Verbs(click.Group):
+    """A group that knows its commands by name and imports one only to run it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Returns the verbs in the order of the help."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Imports a verb."""
+        if cmd_name not in VERBS:
+            return None
+        command = getattr(importlib.import_module(VERBS[cmd_name][0]), cmd_name)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{VERBS[cmd_name][0]}.{cmd_name} is no click command")
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click's, but an unknown verb is answered with the nearest one."""
+        if args and not args[0].startswith("-") and args[0] not in VERBS:
+            import difflib
+
+            near = difflib.get_close_matches(args[0], VERBS, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(VERBS)}."
+            ctx.fail(f"No such command '{args[0]}'; {hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the verbs' help lines without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(verb, line) for verb, (_, line) in VERBS.items()])
+
+
+@click.group(cls=Verbs, context_settings=CONTEXT)
+@click.version_option(package_name="headgate", message="%(prog)s %(version)s")
+def headgate() -> None:
+    """The gate between your application and the language models that it uses."""
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Runs one verb and returns its exit code: 0, 1 for a failure, 2 for wrong usage or configuration."""
+    try:
+        result = headgate.main(args=args, prog_name="headgate", standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except HeadgateError as error:
+        print(f"Error: {_message(error)}", file=sys.stderr)
+        return 2 if isinstance(error, ConfigError) else 1
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; Python must not try to flush it again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (KeyboardInterrupt, click.Abort):
+        return 130
+    return result if isinstance(result, int) else 0
+
+
+def _message(error: HeadgateError) -> str:
+    message = error.message
+    if "\n" in message:
+        message = "the configuration has errors:\n" + message
+    return f"{message} {error.hint}" if error.hint else message

@@ -1,0 +1,146 @@
+"""Shows the effective configuration: every value, and where it came from; secrets by reference only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from headgate.config.document import join
+from headgate.config.load import Loaded
+from headgate.config.reader import fields
+from headgate.config.settings import DataSettings, ModelSettings, ProviderSettings, ServerSettings, TimeoutSettings
+from headgate.config.units import show_bytes, show_seconds
+from headgate.providers.secret import Secret
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One setting: its path, its value (a secret as ``"env:NAME (set)"``), and its source.
+
+    ``source`` is ``"file"``, ``"environment"``, ``"command line"``, ``"provider row"`` or ``"default"``; ``where`` is
+    the file and line, variable, option or row, "" for a default.
+    """
+
+    path: str
+    value: Any
+    source: str
+    where: str
+
+    @property
+    def origin(self) -> str:
+        """The source in words."""
+        if self.source == "file":
+            return self.where
+        return f"{self.source} {self.where}".rstrip()
+
+
+def explain(loaded: Loaded) -> list[Line]:
+    """Returns every effective setting in the order of the schema."""
+    lines = []
+    for path, value in _values(loaded):
+        origin = loaded.origins.get(path)
+        lines.append(
+            Line(path, value, "default", "") if origin is None else Line(path, value, origin.kind, origin.name)
+        )
+    return lines
+
+
+def show_text(lines: list[Line]) -> str:
+    """Renders three columns: path, value, origin."""
+    rows = [(line.path, _text(line.path, line.value), line.origin) for line in lines]
+    widths = [min(max((len(row[column]) for row in rows), default=0), 60) for column in (0, 1)]
+    return "\n".join(f"{path:<{widths[0]}}  {value:<{widths[1]}}  {origin}" for path, value, origin in rows)
+
+
+def show_json(loaded: Loaded, lines: list[Line]) -> str:
+    """Renders ``{"file": …, "settings": [{"path", "value", "source", "where"}, …]}``, amounts in seconds and bytes."""
+    data = msgspec.json.encode({"file": loaded.settings.file, "settings": lines})
+    return msgspec.json.format(data, indent=2).decode()
+
+
+def _values(loaded: Loaded) -> Iterator[tuple[str, Any]]:
+    settings = loaded.settings
+    for provider in settings.providers.values():
+        yield from _provider(provider)
+    for model in settings.models.values():
+        yield from _model(model, settings.providers)
+    yield from _struct(settings.server, "server")
+    yield from _struct(settings.data, "data")
+    yield from _timeouts(settings.defaults.timeouts, "defaults.timeouts")
+    yield "defaults.max_tokens", settings.defaults.max_tokens
+    if settings.admin_key is not None:
+        yield "admin_key", _secret(settings.admin_key)
+
+
+def _provider(provider: ProviderSettings) -> Iterator[tuple[str, Any]]:
+    path = join("providers", provider.name)
+    yield f"{path}.type", provider.row.name
+    yield f"{path}.dialect", provider.dialects[0]
+    if not provider.row.embedded:
+        yield f"{path}.url", provider.url
+        yield f"{path}.key", "none" if provider.key is None else _secret(provider.key)
+        for name, value in provider.headers.items():
+            yield join(f"{path}.headers", name), _secret(value) if isinstance(value, Secret) else value
+    yield from _timeouts(provider.timeouts, f"{path}.timeouts")
+    yield f"{path}.max_tokens_field", provider.max_tokens_field
+    yield f"{path}.stream_usage", provider.stream_usage
+    if not provider.row.embedded:
+        yield f"{path}.max_connections", provider.max_connections
+        yield f"{path}.ca_file", provider.ca_file or "system"
+        yield f"{path}.proxy", provider.proxy
+
+
+def _model(model: ModelSettings, providers: dict[str, ProviderSettings]) -> Iterator[tuple[str, Any]]:
+    path = join("models", model.name)
+    for index, step in enumerate(model.route):
+        below = f"{path}.route[{index}]"
+        yield below, step.name
+        if step.timeouts != providers[step.provider].timeouts:
+            yield from _timeouts(step.timeouts, f"{below}.timeouts")
+    yield f"{path}.max_tokens", model.max_tokens
+    if model.description:
+        yield f"{path}.description", model.description
+
+
+def _timeouts(timeouts: TimeoutSettings, path: str) -> Iterator[tuple[str, Any]]:
+    for name, value in msgspec.structs.asdict(timeouts).items():
+        yield f"{path}.{name}", value
+
+
+def _struct(struct: msgspec.Struct, path: str) -> Iterator[tuple[str, Any]]:
+    for name, value in msgspec.structs.asdict(struct).items():
+        if isinstance(value, msgspec.Struct):
+            yield from _struct(value, f"{path}.{name}")
+        else:
+            yield f"{path}.{name}", value
+
+
+def _secret(secret: Secret) -> str:
+    return f"{secret.reference} (set)"
+
+
+def _text(path: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if ".timeouts." in path and isinstance(value, float):
+        return show_seconds(value)
+    unit = _UNITS.get(path)
+    if unit == "bytes":
+        return show_bytes(value)
+    if unit == "seconds":
+        return show_seconds(value)
+    return f"{value:g} days" if unit == "days" else str(value)
+
+
+def _units(cls: type[msgspec.Struct], prefix: str) -> dict[str, str]:
+    found = {}
+    for name, (hint, rule) in fields(cls).items():
+        if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
+            found.update(_units(hint, f"{prefix}{name}."))
+        elif rule.unit:
+            found[f"{prefix}{name}"] = rule.unit
+    return found
+
+
+_UNITS = _units(ServerSettings, "server.") | _units(DataSettings, "data.")
