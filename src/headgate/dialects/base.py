@@ -41,9 +41,15 @@ class View:
 
 
 class StreamDecoder(ABC):
-    """Splits one upstream stream into frames; keeps a Summary and the termination contract."""
+    """Splits one upstream stream into frames; keeps a Summary and the termination contract.
+
+    Attributes:
+        error: what ended the stream for good (an error event: ``UpstreamError``; else ``UpstreamBroken``), or None.
+            Frames that ``feed`` returned with it came before it and are good; any later call raises it.
+    """
 
     summary: Summary
+    error: HeadgateError | None = None
 
     @abstractmethod
     def feed(self, data: bytes) -> list[Frame]:
