@@ -1,0 +1,1 @@
+"""The parts of the benchmarks: processes, load, upstreams, contestants, measurements, report."""
