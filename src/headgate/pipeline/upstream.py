@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 
 from headgate.core.call import Attempt, AttemptHandler
@@ -11,6 +12,7 @@ from headgate.core.errors import HeadgateError
 from headgate.core.event import Frame, Kind
 from headgate.core.ports import Upstream, UpstreamAnswer
 from headgate.core.reply import Ending, Reply
+from headgate.core.usage import Usage
 
 
 def upstream(driver: Upstream, clock: Clock) -> AttemptHandler:
@@ -66,12 +68,19 @@ async def _commit(answer: UpstreamAnswer) -> Sequence[Frame]:
 
 def _end(attempt: Attempt, ending: Ending, now: float) -> None:
     summary, record = ending.summary, attempt.record
+    if summary.usage is None:
+        summary.usage = _estimate(attempt, summary.content_chars)
     record.usage = summary.usage
     record.upstream_model = summary.model
     record.upstream_id = record.upstream_id or summary.id
     if summary.finish is not None:
         record.finish = summary.finish.value
     _close(attempt, ending.outcome, ending.error, now)
+
+
+def _estimate(attempt: Attempt, characters: int) -> Usage:
+    """Counts for an answer whose usage was not reported: four bytes or characters a token, marked as ours."""
+    return Usage(math.ceil(len(attempt.call.raw) / 4), math.ceil(characters / 4), estimated=True)
 
 
 def _close(attempt: Attempt, outcome: str, error: HeadgateError | None, now: float) -> None:

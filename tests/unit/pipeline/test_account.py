@@ -1,0 +1,113 @@
+"""The Record is closed exactly once, whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from headgate.core.call import Call, Principal
+from headgate.core.clock import FixedClock
+from headgate.core.errors import BadRequest, HeadgateError, Unauthenticated
+from headgate.core.event import FinishReason, Frame, Kind, Summary
+from headgate.core.record import AttemptRecord
+from headgate.core.reply import Reply
+from headgate.core.usage import Usage
+from headgate.pipeline.account import Account
+
+from .conftest import MemoryJournal
+
+
+def account(clock: FixedClock, result: object, payloads: str = "none") -> tuple[Account, MemoryJournal]:
+    journal = MemoryJournal()
+
+    async def inner(call: Call) -> Reply:
+        clock.advance(0.25)
+        if isinstance(result, BaseException):
+            raise result
+        assert isinstance(result, Reply)
+        return result
+
+    return Account(inner, journal, clock, payloads), journal
+
+
+def whole() -> Reply:
+    summary = Summary(finish=FinishReason.STOP, wire_finish="stop", usage=Usage(3, 4))
+    return Reply((Frame(Kind.CONTENT, b"body"),), None, summary)
+
+
+async def test_a_whole_answer_is_journalled_at_its_end(make_call: Callable[..., Call], clock: FixedClock) -> None:
+    """Nothing is written before the last frame is taken; then usage, finish and times are there."""
+    layer, journal = account(clock, whole())
+    reply = await layer(make_call())
+    assert (journal.records, layer.open) == ([], 1)
+    clock.advance(0.5)
+    while await reply.batch():
+        pass
+    record = journal.records[0]
+    assert (record.outcome, record.status, record.finish) == ("completed", 200, "stop")
+    assert (record.usage, record.first_content_us, record.duration_us) == (Usage(3, 4), 250_000, 750_000)
+    assert (len(journal.records), layer.open) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [(BadRequest("no", code="bad"), "refused"), (asyncio.CancelledError(), "cancelled")],
+)
+async def test_what_fails_before_an_answer_is_recorded_too(
+    make_call: Callable[..., Call], clock: FixedClock, error: BaseException, outcome: str
+) -> None:
+    """Refusals and cancellations close the Record and go on their way."""
+    layer, journal = account(clock, error)
+    with pytest.raises(type(error)):
+        await layer(make_call())
+    assert [record.outcome for record in journal.records] == [outcome]
+    assert layer.open == 0
+
+
+async def test_a_failure_after_tries_is_no_refusal(make_call: Callable[..., Call], clock: FixedClock) -> None:
+    """An error after an attempt was made is a failure, with the error's own words."""
+    layer, journal = account(clock, HeadgateError("dead", code="dead", fault="upstream"))
+    call = make_call()
+    call.record.attempts.append(AttemptRecord("a/m", "a", "m", 0))
+    with pytest.raises(HeadgateError):
+        await layer(call)
+    record = journal.records[0]
+    assert (record.outcome, record.error, record.error_message, record.fault) == ("failed", "dead", "dead", "upstream")
+
+
+async def test_the_unauthenticated_are_counted_not_recorded(make_call: Callable[..., Call], clock: FixedClock) -> None:
+    """Whoever has no key can not fill the disk."""
+    layer, journal = account(clock, Unauthenticated("who?"))
+    with pytest.raises(Unauthenticated):
+        await layer(make_call())
+    assert (journal.records, layer.unauthenticated, layer.open) == ([], 1, 0)
+
+
+async def test_a_bug_becomes_an_error_that_says_nothing(
+    make_call: Callable[..., Call], clock: FixedClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An unexpected exception is logged once, recorded, and told without its text."""
+    layer, journal = account(clock, ValueError("token hg-secret"))
+    with pytest.raises(HeadgateError) as caught:
+        await layer(make_call())
+    assert "hg-secret" not in caught.value.message
+    assert journal.records[0].error == "internal_error"
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize(
+    ("setting", "key", "kept"), [("none", "", False), ("full", "", True), ("none", "full", True), ("full", "none", False)]
+)
+async def test_payloads_are_kept_as_the_key_says(
+    make_call: Callable[..., Call], clock: FixedClock, setting: str, key: str, kept: bool
+) -> None:
+    """The key's policy counts before the gateway's."""
+    layer, journal = account(clock, whole(), setting)
+    call = make_call(principal=Principal("k", "k", payloads=key))
+    reply = await layer(call)
+    while await reply.batch():
+        pass
+    assert journal.payloads == ([("hg_1", b"{}", b"body")] if kept else [])
+    assert journal.records[0].payloads == ("full" if kept else "none")
