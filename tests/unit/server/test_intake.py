@@ -1,0 +1,131 @@
+"""Bodies and headers of a client, in bounds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from headgate.core.call import Call
+from headgate.core.errors import BadRequest
+from headgate.core.record import Record
+from headgate.server.guard import Limits
+from headgate.server.intake import check_content, peer_of, read_body, read_settings
+
+
+def receiving(*messages: dict[str, Any]) -> Any:
+    waiting = list(messages)
+
+    async def receive() -> dict[str, Any]:
+        return waiting.pop(0)
+
+    return receive
+
+
+def part(body: bytes, more: bool) -> dict[str, Any]:
+    return {"type": "http.request", "body": body, "more_body": more}
+
+
+LIMITS = Limits(body_bytes=10)
+
+
+async def test_a_body_in_pieces_is_joined() -> None:
+    """However the server cuts it, the body is the same."""
+    assert await read_body(receiving(part(b"abc", True), part(b"", True), part(b"def", False)), {}, LIMITS) == b"abcdef"
+
+
+@pytest.mark.parametrize(
+    ("headers", "messages"),
+    [
+        ({b"content-length": b"11"}, []),
+        ({}, [part(b"x" * 11, False)]),
+        ({}, [part(b"x" * 6, True), part(b"x" * 6, True)]),
+    ],
+)
+async def test_a_body_over_the_limit_is_refused_early(headers: dict[bytes, bytes], messages: list[Any]) -> None:
+    """By its announced length before a byte is read, else as soon as it has grown too large."""
+    with pytest.raises(BadRequest) as caught:
+        await read_body(receiving(*messages), headers, LIMITS)
+    assert caught.value.code == "body_too_large"
+
+
+async def test_a_client_that_leaves_mid_body_is_no_request() -> None:
+    """Half a body is never acted on."""
+    with pytest.raises(BadRequest) as caught:
+        await read_body(receiving(part(b"a", True), {"type": "http.disconnect"}), {}, LIMITS)
+    assert caught.value.code == "body_cut"
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({b"content-encoding": b"gzip"}, "unsupported_encoding"),
+        ({b"content-type": b"text/plain"}, "unsupported_media_type"),
+        ({b"content-type": b"multipart/form-data; boundary=x"}, "unsupported_media_type"),
+    ],
+)
+def test_only_plain_json_is_taken(headers: dict[bytes, bytes], code: str) -> None:
+    """A compressed or differently typed body is refused by name."""
+    with pytest.raises(BadRequest) as caught:
+        check_content(headers)
+    assert caught.value.code == code
+    check_content({b"content-type": b"application/json; charset=utf-8", b"content-encoding": b"identity"})
+
+
+def apply(headers: dict[bytes, bytes]) -> Call:
+    call = Call(Record("hg_1", 0), None, b"{}", 100.0)
+    read_settings(call, headers)
+    return call
+
+
+def test_per_call_settings_reach_call_and_record() -> None:
+    """Deadline, class, trace, session, user, feature and tags."""
+    call = apply(
+        {
+            b"x-headgate-timeout-ms": b"1500",
+            b"x-headgate-class": b"batch",
+            b"x-headgate-trace": b"run-7",
+            b"x-headgate-session": b"chat-1",
+            b"x-headgate-user": "Zoë".encode(),
+            b"x-headgate-feature": b"search",
+            b"x-headgate-tags": b"env=prod, team = a",
+        }
+    )
+    record = call.record
+    assert call.deadline == 101.5
+    assert (record.priority, record.trace, record.session) == ("batch", "run-7", "chat-1")
+    assert (record.user, record.feature, record.tags) == ("Zoë", "search", {"env": "prod", "team": "a"})
+
+
+def test_a_w3c_trace_is_taken_where_ours_is_absent() -> None:
+    """traceparent gives the trace id."""
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    assert apply({b"traceparent": f"00-{trace}-b7ad6b7169203331-01".encode()}).record.trace == trace
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {b"x-headgate-timeout-ms": b"0"},
+        {b"x-headgate-timeout-ms": b"-5"},
+        {b"x-headgate-timeout-ms": b"1.5"},
+        {b"x-headgate-timeout-ms": b"9" * 30},
+        {b"x-headgate-class": b"urgent"},
+        {b"x-headgate-trace": b"a\x7fb"},
+        {b"x-headgate-session": b"x" * 300},
+        {b"x-headgate-user": b"\xff"},
+        {b"x-headgate-tags": b"novalue"},
+        {b"x-headgate-tags": b"=x"},
+    ],
+)
+def test_a_senseless_setting_names_its_header(headers: dict[bytes, bytes]) -> None:
+    """A wrong value is refused, never ignored."""
+    with pytest.raises(BadRequest) as caught:
+        apply(headers)
+    assert caught.value.param == next(iter(headers)).decode()
+
+
+def test_a_unix_socket_counts_as_this_machine() -> None:
+    """ASGI gives no client address there."""
+    assert peer_of({"client": None}) == "127.0.0.1"
+    assert peer_of({"client": ("10.0.0.1", 5)}) == "10.0.0.1"
