@@ -46,4 +46,6 @@ def _events(wire: tuple[bytes, Usage | None]) -> Sequence[Event]:
 
 
 def _malformed(why: str) -> UpstreamBroken:
-    return UpstreamBroken(f"The upstream's answer is not an Anthropic message: {why}.", code="malformed_answer", sent=True)
+    return UpstreamBroken(
+        f"The upstream's answer is not an Anthropic message: {why}.", code="malformed_answer", sent=True
+    )

@@ -153,7 +153,11 @@ def _plain(body: bytes) -> str:
 
 
 def _code(status: int, kind: str, message: str) -> str:
-    code = _TYPES[kind][0] if kind in _TYPES else _STATUSES.get(status, "server_error" if status >= 500 else "invalid_request")
+    code = (
+        _TYPES[kind][0]
+        if kind in _TYPES
+        else _STATUSES.get(status, "server_error" if status >= 500 else "invalid_request")
+    )
     if code == "invalid_request":
         low = message.lower()
         if "prompt is too long" in low or "exceed context limit" in low or "context window" in low:

@@ -377,4 +377,6 @@ def _malformed(what: str) -> UpstreamBroken:
 
 
 def _cut() -> UpstreamBroken:
-    return UpstreamBroken("The upstream's stream ended before its finish and message_stop.", code="stream_cut", sent=True)
+    return UpstreamBroken(
+        "The upstream's stream ended before its finish and message_stop.", code="stream_cut", sent=True
+    )
