@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from headgate.core.errors import ConfigError
 from headgate.stores.database import ensure_schema, open_engine, sqlite_url
 from headgate.stores.journal.writer import Fsync, JournalWriter
+from headgate.stores.keeper import RecorderKeeper
 from headgate.stores.keyring import ADMIN_VARIABLE, KeyRingCache
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class DataDir:
 
     def __init__(self, path: Path | str, *, url: str | None = None, create: bool = True) -> None:
         self.path = Path(path).absolute()
+        self._given_url = url
         self.url = url or sqlite_url(self.path / DATABASE)
         if not create and not self.path.is_dir():
             raise ConfigError(f"there is no data directory at {self.path}; name the gateway's own with --data")
@@ -79,12 +81,24 @@ class DataDir:
         self.prepare()
         return open_engine(self.url)
 
-    def open_journal(self, *, fsync: Fsync = "interval") -> JournalWriter:
-        """Opens a journal for this process to write."""
+    def open_journal(self, *, fsync: Fsync = "interval", recorder: bool = True) -> JournalWriter:
+        """Opens a journal for this process to write, and keeps a recorder running while it is open.
+
+        Args:
+            fsync: see ``JournalWriter``.
+            recorder: False where another process sees to the recorder.
+
+        Raises:
+            ConfigError: nothing can be written in the directory.
+        """
+        keeper = RecorderKeeper(self.path, self._given_url)
         try:
-            return JournalWriter(self.journal_path, fsync=fsync)
+            journal = JournalWriter(self.journal_path, fsync=fsync, on_tick=keeper.check if recorder else None)
         except OSError as error:
             raise ConfigError(f"no journal can be written in {self.path}: {error.strerror or error}") from error
+        if recorder:
+            keeper.check()
+        return journal
 
     def open_keys(self, *, admin_key: str | None = None) -> KeyRingCache:
         """Prepares the database and opens the keys in it.

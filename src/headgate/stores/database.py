@@ -143,6 +143,7 @@ def open_engine(url: str, *, synchronous: str = "NORMAL") -> Engine:
 
     @sqlalchemy.event.listens_for(engine, "connect")
     def _prepare(connection: sqlite3.Connection, _: object) -> None:
+        connection.execute("PRAGMA auto_vacuum=INCREMENTAL")  # counts only before the first table
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute(f"PRAGMA synchronous={synchronous}")
         connection.execute("PRAGMA foreign_keys=ON")

@@ -1,0 +1,146 @@
+"""Batches of journal entries into SQL: rows and the offsets behind them in one transaction, every id once."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy import Connection, Engine, Table, delete, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from headgate.core.record import Record
+from headgate.stores.journal.framing import PayloadEntry
+from headgate.stores.rows import COLUMNS, fit_row, to_row
+from headgate.stores.schema import calls, journal_offsets, payloads
+
+_log = logging.getLogger("headgate.recorder")
+_Refused = (sqlalchemy.exc.DataError, sqlalchemy.exc.IntegrityError, sqlalchemy.exc.StatementError, OverflowError)
+
+
+class _Statement:
+    """An INSERT compiled once, run for many rows through the driver's own executemany."""
+
+    def __init__(self, engine: Engine, table: Table, columns: Sequence[str], update: Sequence[str] = ()) -> None:
+        maker = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
+        statement: Any = maker(table).values({name: sqlalchemy.bindparam(name) for name in columns})
+        if update:
+            changed = {name: statement.excluded[name] for name in update}
+            statement = statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=changed)
+        else:
+            statement = statement.on_conflict_do_nothing()
+        compiled = statement.compile(engine)
+        self._sql = str(compiled)
+        self._columns = tuple(columns)
+        order = compiled.positiontup
+        self._order = (
+            None if order is None or tuple(order) == self._columns else [columns.index(name) for name in order]
+        )
+        self._named = order is None
+
+    def run(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+        values: Any = rows
+        if self._named:
+            values = [dict(zip(self._columns, row, strict=True)) for row in rows]
+        elif self._order is not None:
+            values = [tuple(row[i] for i in self._order) for row in rows]
+        connection.exec_driver_sql(self._sql, values)
+
+
+class Ingest:
+    """Writes to the store on behalf of one data directory.
+
+    Args:
+        engine: the database, its schema up to date.
+        owner: the data directory's id; offsets are kept under it.
+    """
+
+    def __init__(self, engine: Engine, owner: str) -> None:
+        self.engine = engine
+        self._owner = owner
+        self._calls = _Statement(engine, calls, COLUMNS)
+        self._payloads = _Statement(engine, payloads, ("call_id", "stored_ns", "request", "response"))
+        self._offsets = _Statement(engine, journal_offsets, ("segment", "owner", "position"), update=("position",))
+
+    def positions(self) -> dict[str, int]:
+        """Returns how far each of this directory's segments has been read."""
+        c = journal_offsets.c
+        with self.engine.connect() as connection:
+            rows = connection.execute(select(c.segment, c.position).where(c.owner == self._owner))
+            return {row.segment: row.position for row in rows}
+
+    def store(
+        self,
+        records: Sequence[Record],
+        bodies: Sequence[PayloadEntry],
+        positions: dict[str, int],
+        quarantine: Callable[[object], None],
+    ) -> None:
+        """Writes a batch and the offsets behind it in one transaction. Ids that are there already stay as they are.
+
+        Args:
+            records: Records, in the journal's order.
+            bodies: payloads.
+            positions: offset behind the last entry taken, by segment.
+            quarantine: takes a Record or payload that the database will not hold in any form.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError: the database is away or locked; nothing is written.
+        """
+        now = time.time_ns()
+        rows = [to_row(record) for record in records]
+        kept = [(body.call_id, now, body.request, body.response) for body in bodies]
+        marks = [(segment, self._owner, position) for segment, position in positions.items()]
+        try:
+            with self.engine.begin() as connection:
+                self._write(connection, rows, kept, marks)
+        except sqlalchemy.exc.OperationalError:
+            raise
+        except _Refused as error:
+            _log.error("the database refused a batch of %d, each goes by itself: %s", len(rows), type(error).__name__)
+            with self.engine.begin() as connection:
+                for record, row in zip(records, rows, strict=True):
+                    if not (self._write_one(connection, row) or self._write_one(connection, fit_row(row))):
+                        quarantine(record)
+                for body, values in zip(bodies, kept, strict=True):
+                    try:
+                        with connection.begin_nested():
+                            self._payloads.run(connection, [values])
+                    except _Refused:
+                        quarantine(body)
+                self._write(connection, (), (), marks)
+
+    def forget(self, segments: Iterable[str]) -> None:
+        """Drops the offsets of segments whose files are gone."""
+        names = list(segments)
+        c = journal_offsets.c
+        with self.engine.begin() as connection:
+            for start in range(0, len(names), 500):
+                some = names[start : start + 500]
+                connection.execute(delete(journal_offsets).where(c.owner == self._owner, c.segment.in_(some)))
+
+    def _write(
+        self,
+        connection: Connection,
+        rows: Sequence[tuple[Any, ...]],
+        bodies: Sequence[tuple[Any, ...]],
+        marks: Sequence[tuple[Any, ...]],
+    ) -> None:
+        if rows:
+            self._calls.run(connection, rows)
+        if bodies:
+            self._payloads.run(connection, bodies)
+        if marks:
+            self._offsets.run(connection, marks)
+
+    def _write_one(self, connection: Connection, row: tuple[Any, ...]) -> bool:
+        try:
+            with connection.begin_nested():
+                self._calls.run(connection, [row])
+        except sqlalchemy.exc.OperationalError:
+            raise
+        except _Refused:
+            return False
+        return True

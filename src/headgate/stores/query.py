@@ -1,0 +1,196 @@
+"""Reads calls back: filters, pages by key, whole stories. Importing this loads SQLAlchemy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import ColumnElement, Engine, RowMapping, func, or_, select, tuple_
+
+from headgate.core.errors import BadRequest
+from headgate.stores.rows import to_story
+from headgate.stores.schema import calls, payloads, virtual_keys
+
+PAGE = 1000
+OUTCOMES = ("completed", "failed", "cancelled", "refused")
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+class Filters(msgspec.Struct, frozen=True, kw_only=True):
+    """Which calls; what is None does not matter. Times in ns since 1970, ``until_ns`` exclusive.
+
+    ``key`` is an id or a name. ``deployment`` matches where it answered or was tried. ``error`` is a code, ``*`` any.
+    ``status`` is an HTTP status, or its hundreds (``5`` is any of 500..599). ``tags`` must all be there.
+    ``id_prefix`` is how an id begins.
+    """
+
+    since_ns: int | None = None
+    until_ns: int | None = None
+    key: str | None = None
+    user: str | None = None
+    team: str | None = None
+    model: str | None = None
+    deployment: str | None = None
+    outcome: str | None = None
+    status: int | None = None
+    error: str | None = None
+    finish: str | None = None
+    trace: str | None = None
+    session: str | None = None
+    feature: str | None = None
+    tags: dict[str, str] = {}
+    id_prefix: str | None = None
+
+
+class Cursor(msgspec.Struct, frozen=True):
+    """Where a page ended; the next begins behind it."""
+
+    time_ns: int
+    n: int
+
+
+class CallStore:
+    """The calls in a database, for reading."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def page(
+        self, filters: Filters, limit: int, after: Cursor | None = None
+    ) -> tuple[list[dict[str, Any]], Cursor | None]:
+        """Returns at most ``limit`` calls, newest first, and where to go on, None at the end.
+
+        Raises:
+            BadRequest: a filter can not be understood.
+        """
+        query = select(calls).where(*_conditions(filters))
+        if after is not None:
+            query = query.where(tuple_(calls.c.time_ns, calls.c.n) < tuple_(after.time_ns, after.n))
+        query = query.order_by(calls.c.time_ns.desc(), calls.c.n.desc()).limit(limit)
+        with self._engine.connect() as connection:
+            rows = connection.execute(query).mappings().all()
+        cursor = Cursor(rows[-1]["time_ns"], rows[-1]["n"]) if len(rows) == limit else None
+        return [to_story(dict(row)) for row in rows], cursor
+
+    def newest_first(self, filters: Filters, limit: int | None = None) -> Iterator[dict[str, Any]]:
+        """Yields calls page by page, newest first, at most ``limit``."""
+        left = limit
+        cursor: Cursor | None = None
+        while left is None or left > 0:
+            stories, cursor = self.page(filters, PAGE if left is None else min(PAGE, left), cursor)
+            yield from stories
+            if cursor is None:
+                return
+            if left is not None:
+                left -= len(stories)
+
+    def last_number(self) -> int:
+        """Returns the number of the call that came in last; ``since`` goes on from there."""
+        with self._engine.connect() as connection:
+            return int(connection.execute(select(func.coalesce(func.max(calls.c.n), 0))).scalar_one())
+
+    def since(self, filters: Filters, number: int, limit: int = PAGE) -> tuple[list[dict[str, Any]], int]:
+        """Returns calls that came in after ``number``, oldest first, and the number to ask with next time."""
+        query = select(calls).where(calls.c.n > number, *_conditions(filters)).order_by(calls.c.n).limit(limit)
+        with self._engine.connect() as connection:
+            rows = connection.execute(query).mappings().all()
+        return [to_story(dict(row)) for row in rows], (rows[-1]["n"] if rows else number)
+
+    def find(self, id: str) -> dict[str, Any] | None:
+        """Returns the story of one call, with its payloads where they are kept; None for an unknown id.
+
+        ``request_body`` and ``response_body`` are text, or ``base64:…`` where they are none.
+        """
+        with self._engine.connect() as connection:
+            row: RowMapping | None = connection.execute(select(calls).where(calls.c.id == id)).mappings().one_or_none()
+            if row is None:
+                return None
+            bodies = connection.execute(select(payloads).where(payloads.c.call_id == id)).mappings().one_or_none()
+        story = to_story(dict(row))
+        if bodies is not None:
+            story["request_body"] = _as_text(bodies["request"])
+            story["response_body"] = _as_text(bodies["response"])
+        return story
+
+
+def parse_time(text: str, now_ns: int) -> int:
+    """Returns the moment that ``text`` names, in ns since 1970.
+
+    Args:
+        text: a span back from now (``90s``, ``30m``, ``1h``, ``7d``, ``2w``), or an ISO date or time (else UTC).
+        now_ns: now.
+
+    Raises:
+        BadRequest: it is neither.
+    """
+    span = _SPAN.fullmatch(text.strip())
+    if span is not None:
+        return now_ns - int(float(span[1]) * _SECONDS[span[2]] * 1e9)
+    try:
+        moment = datetime.fromisoformat(text.strip())
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return int(moment.timestamp() * 1e9)
+    except (ValueError, OverflowError) as error:
+        raise BadRequest(
+            f"{text!r} is no time: give a span like 90s, 30m, 1h, 7d, or a date like 2026-01-31"
+        ) from error
+
+
+def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
+    c = calls.c
+    found: list[ColumnElement[bool]] = []
+    for column, value in (
+        (c.user_id, filters.user),
+        (c.team, filters.team),
+        (c.model, filters.model),
+        (c.finish, filters.finish),
+        (c.trace, filters.trace),
+        (c.session, filters.session),
+        (c.feature, filters.feature),
+    ):
+        if value is not None:
+            found.append(column == value)
+    if filters.since_ns is not None:
+        found.append(c.time_ns >= filters.since_ns)
+    if filters.until_ns is not None:
+        found.append(c.time_ns < filters.until_ns)
+    if filters.key is not None:
+        named = select(virtual_keys.c.id).where(virtual_keys.c.name == filters.key)
+        found.append(or_(c.key_id == filters.key, c.key_id.in_(named)))
+    if filters.deployment is not None:
+        tried = c.tried.contains(f"|{filters.deployment}|", autoescape=True)
+        found.append(or_(c.deployment == filters.deployment, tried))
+    if filters.outcome is not None:
+        if filters.outcome not in OUTCOMES:
+            raise BadRequest(f"unknown outcome {filters.outcome!r}: one of {', '.join(OUTCOMES)}", param="outcome")
+        found.append(c.outcome == filters.outcome)
+    if filters.status is not None:
+        found.append(_status(filters.status))
+    if filters.error is not None:
+        found.append(c.error.is_not(None) if filters.error == "*" else c.error == filters.error)
+    for name, value in filters.tags.items():
+        pair = msgspec.json.encode({name: value}).decode()[1:-1]
+        found.append(c.tags.contains(pair, autoescape=True))
+    if filters.id_prefix is not None:
+        found.append((c.id >= filters.id_prefix) & (c.id < filters.id_prefix + "\U0010ffff"))
+    return found
+
+
+def _status(status: int) -> ColumnElement[bool]:
+    if 1 <= status <= 9:
+        return calls.c.status.between(status * 100, status * 100 + 99)
+    return calls.c.status == status
+
+
+def _as_text(body: bytes) -> str:
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        import base64
+
+        return "base64:" + base64.b64encode(body).decode()

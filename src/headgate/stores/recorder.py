@@ -1,0 +1,278 @@
+"""The recorder: one process per data directory that moves the journal into SQL and goes when no writer is left."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from headgate.core.errors import HeadgateError
+from headgate.stores.data import DataDir
+from headgate.stores.database import URL_VARIABLE, open_engine, sqlite_path
+from headgate.stores.journal.segments import has_writer, list_segments, remove_stale_new
+from headgate.stores.keeper import LOCK, LOG, LOG_BYTES, take_recorder_lock
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from headgate.stores.ingest import Ingest
+    from headgate.stores.tails import Tails
+
+_log = logging.getLogger("headgate.recorder")
+INTERVAL_S = 0.25
+BATCH = 2000
+GRACE_S = 2.0
+_HOUSEKEEPING_S = 60.0
+_GIVE_UP_S = 600.0
+_RETRY_MAX_S = 5.0
+
+
+class Recorder:
+    """Moves the journal of ``data`` into its database. Only the holder of the recorder's lock may use one.
+
+    Args:
+        data: the data directory.
+        limit: entries in a transaction.
+    """
+
+    def __init__(self, data: DataDir, *, limit: int = BATCH) -> None:
+        self._data = data
+        self._limit = limit
+        self._engine: Engine | None = None
+        self._ingest: Ingest | None = None
+        self._tails: Tails | None = None
+        self._inode = 0
+
+    def step(self) -> int:
+        """Moves one batch; deletes segments that are done. Returns how many entries went in.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError: the database is away; after ``close``, a step begins where it left off.
+            ConfigError: its schema can not be prepared.
+        """
+        if self._tails is not None and self._file_inode() != self._inode:
+            self.close()  # the database was deleted or replaced: what is still in the journal goes into the new one
+        if self._tails is None:
+            self._open()
+        assert self._tails is not None
+        assert self._ingest is not None
+        batch = self._tails.collect()
+        if batch.positions:
+            self._ingest.store(batch.records, batch.payloads, batch.positions, self._quarantine)
+        for name in batch.finished:
+            self._tails.remove(name)
+        if batch.finished:
+            self._ingest.forget(batch.finished)
+        return batch.size
+
+    def drain(self) -> int:
+        """Moves all that is there now. Returns how many entries went in."""
+        total = 0
+        while True:
+            moved = self.step()
+            total += moved
+            if moved == 0:
+                return total
+
+    def keep_house(self) -> None:
+        """Applies retention, and clears what killed processes left behind."""
+        from headgate.stores.retention import apply_retention, load_retention
+
+        if self._engine is None:
+            return
+        retention = load_retention(self._data.path)
+        for _ in range(20):
+            if not apply_retention(self._engine, retention):
+                break
+        remove_stale_new(self._data.journal_path, time.time())
+        _bound_log(self._data.path / LOG)
+
+    def has_writer(self) -> bool:
+        """Whether somebody still writes a journal here."""
+        if self._tails is not None:
+            return self._tails.written
+        journal = self._data.journal_path
+        return any(has_writer(journal / name) for name, _ in list_segments(journal))
+
+    def close(self) -> None:
+        """Lets go of journal and database; the next step opens them again. Idempotent."""
+        if self._tails is not None:
+            self._tails.close()
+            self._tails = None
+        if self._engine is not None:
+            self._engine.dispose()
+            self._engine = None
+
+    def _open(self) -> None:
+        from headgate.stores.ingest import Ingest
+        from headgate.stores.tails import Tails
+
+        if self._engine is None:
+            self._data.prepare()
+            self._engine = open_engine(self._data.url, synchronous="FULL")
+        ingest = Ingest(self._engine, self._data.owner)
+        positions = ingest.positions()
+        there = {name for name, _ in list_segments(self._data.journal_path)}
+        gone = positions.keys() - there
+        if gone:
+            ingest.forget(gone)
+        self._inode = self._file_inode()
+        self._ingest = ingest
+        self._tails = Tails(self._data.journal_path, positions, limit=self._limit)
+
+    def _file_inode(self) -> int:
+        path = sqlite_path(self._data.url)
+        try:
+            return path.stat().st_ino if path is not None else 0
+        except FileNotFoundError:
+            return -1
+
+    def _quarantine(self, refused: object) -> None:
+        with (self._data.journal_path / "refused.corrupt").open("ab") as file:
+            file.write(msgspec.json.encode(refused) + b"\n")
+        _log.error("the database will not hold a record in any form; it is kept in %s", file.name)
+
+
+class RecorderProcess:
+    """The loop around a ``Recorder``: its pace, its patience with a database that is away, and when it ends."""
+
+    def __init__(self, data: DataDir, lock: int, *, interval: float = INTERVAL_S, grace: float = GRACE_S) -> None:
+        self._data = data
+        self._lock: int | None = lock
+        self._interval = interval
+        self._grace = grace
+        self._recorder = Recorder(data)
+        self._stopping = False
+        self._said = -_HOUSEKEEPING_S
+
+    def stop(self, *_: object) -> None:
+        """Ends the loop once what is there now is stored, as far as one batch goes; a signal handler."""
+        self._stopping = True
+
+    def run(self) -> int:
+        """Returns the exit code once no writer is left, or the data directory is gone."""
+        idle_since = failing_since = None
+        kept_house = time.monotonic() - _HOUSEKEEPING_S + 5
+        wait = self._interval
+        while self._is_there():
+            now = time.monotonic()
+            try:
+                moved = self._recorder.step()
+                if now - kept_house >= _HOUSEKEEPING_S:
+                    kept_house = now
+                    self._recorder.keep_house()
+                failing_since, wait = None, self._interval
+            except Exception as error:  # a database may fail in any way; the journal waits, and we try again
+                if not self._is_there():
+                    break
+                self._complain(error)
+                failing_since = failing_since or now
+                self._recorder.close()
+                if self._stopping or (now - failing_since > _GIVE_UP_S and not self._recorder.has_writer()):
+                    return 1
+                time.sleep(wait)
+                wait = min(wait * 2, _RETRY_MAX_S)
+                continue
+            if moved < BATCH and self._stopping:
+                return 0
+            if moved or self._has_segments():
+                idle_since = None
+            else:
+                idle_since = idle_since or now
+                if now - idle_since >= self._grace and self._leave():
+                    return 0
+            if moved < BATCH // 2:
+                time.sleep(self._interval)
+        return 0
+
+    def close(self) -> None:
+        """Lets go of everything, the lock last."""
+        self._recorder.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _leave(self) -> bool:
+        """Gives the lock up, then looks once more: a writer that saw it held may have come in between."""
+        if self._lock is not None:
+            os.close(self._lock)
+        self._lock = None
+        if not self._has_segments():
+            return True
+        try:
+            self._lock = take_recorder_lock(self._data.path)
+        except OSError:
+            return True
+        return self._lock is None
+
+    def _is_there(self) -> bool:
+        """Whether the data directory still is the one whose lock we hold."""
+        try:
+            named = os.stat(self._data.path / LOCK)
+        except FileNotFoundError:
+            return False
+        held = os.fstat(self._lock) if self._lock is not None else named
+        return (named.st_ino, named.st_dev) == (held.st_ino, held.st_dev)
+
+    def _has_segments(self) -> bool:
+        return bool(list_segments(self._data.journal_path))
+
+    def _complain(self, error: Exception) -> None:
+        now = time.monotonic()
+        if now - self._said < _HOUSEKEEPING_S:
+            return
+        self._said = now
+        if isinstance(error, HeadgateError):
+            _log.error("the journal waits: %s", error.message)
+        else:
+            cause = getattr(error, "orig", None) or error
+            _log.error("the journal waits, the database does not take it: %s: %s", type(cause).__name__, cause)
+
+
+def _bound_log(path: Path) -> None:
+    """Keeps the log that this process writes to (opened to append, by its starter) within bounds."""
+    try:
+        if path.stat().st_size > LOG_BYTES:
+            shutil.copy2(path, path.with_name(path.name + ".1"))
+            os.truncate(path, 0)
+    except FileNotFoundError:
+        return
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs a recorder: ``python -m headgate.stores.recorder --data DIR``. Returns the exit code."""
+    parser = argparse.ArgumentParser(prog="headgate.stores.recorder", description="Moves a journal into the database.")
+    parser.add_argument("--data", type=Path, required=True, help="the data directory")
+    parser.add_argument("--lock-fd", type=int, help="an open file that holds the recorder's lock")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    try:
+        data = DataDir(options.data, url=os.environ.get(URL_VARIABLE), create=False)
+        lock = options.lock_fd if options.lock_fd is not None else take_recorder_lock(data.path)
+    except (HeadgateError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    if lock is None:
+        return 0
+    os.set_inheritable(lock, False)
+    os.nice(5)
+    process = RecorderProcess(data, lock)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, process.stop)
+    try:
+        return process.run()
+    finally:
+        process.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

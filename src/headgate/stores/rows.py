@@ -1,0 +1,193 @@
+"""Records as rows of ``calls`` and back: columns for what is filtered or counted, one blob for the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from headgate.core.record import AttemptRecord, Record
+from headgate.core.usage import Usage
+
+COLUMNS = (
+    "id",
+    "time_ns",
+    "key_id",
+    "user_id",
+    "team",
+    "feature",
+    "trace",
+    "session",
+    "tags",
+    "dialect",
+    "model",
+    "deployment",
+    "tried",
+    "stream",
+    "outcome",
+    "status",
+    "error",
+    "finish",
+    "input_tokens",
+    "output_tokens",
+    "cached_tokens",
+    "first_content_us",
+    "duration_us",
+    "detail",
+)
+
+_INT32 = (1 << 31) - 1
+_WIDE = frozenset({"time_ns", "first_content_us", "duration_us"})
+
+
+class Detail(msgspec.Struct, array_like=True):
+    """What of a Record has no column. New fields go at the end with a default: old rows must still be read."""
+
+    version: int
+    key_name: str
+    priority: str
+    fault: str
+    error_message: str
+    wire_finish: str
+    usage: Usage | None
+    attempts: list[AttemptRecord]
+    winner: int
+    request_bytes: int
+    response_bytes: int
+    max_tokens: int
+    lost: list[str]
+    payloads: str
+    notes: dict[str, Any]
+
+
+_encode_detail = msgspec.msgpack.Encoder().encode
+_decode_detail = msgspec.msgpack.Decoder(Detail).decode
+_encode_tags = msgspec.json.Encoder(order="sorted").encode
+
+
+def deployment_of(record: Record) -> str | None:
+    """Returns the deployment that answered, else the last one tried, None if there was none."""
+    if not record.attempts:
+        return None
+    return record.attempts[record.winner if record.winner < len(record.attempts) else -1].deployment
+
+
+def to_row(record: Record) -> tuple[Any, ...]:
+    """Returns the Record as values of ``COLUMNS``."""
+    usage = record.usage
+    attempts = record.attempts
+    deployment = deployment_of(record)
+    tried = None
+    if len(attempts) > 1:
+        others = {attempt.deployment for attempt in attempts if attempt.deployment != deployment}
+        tried = f"|{'|'.join(sorted(others))}|" if others else None
+    detail = Detail(
+        record.version,
+        record.key_name,
+        record.priority,
+        record.fault,
+        record.error_message,
+        record.wire_finish,
+        usage,
+        attempts,
+        record.winner,
+        record.request_bytes,
+        record.response_bytes,
+        record.max_tokens,
+        record.lost,
+        record.payloads,
+        record.notes,
+    )
+    return (
+        record.id,
+        record.time_ns,
+        record.key_id,
+        record.user or None,
+        record.team or None,
+        record.feature or None,
+        record.trace or None,
+        record.session or None,
+        _encode_tags(record.tags).decode() if record.tags else None,
+        record.dialect,
+        record.model,
+        deployment,
+        tried,
+        record.stream,
+        record.outcome,
+        record.status,
+        record.error or None,
+        record.finish or None,
+        None if usage is None else usage.input,
+        None if usage is None else usage.output,
+        None if usage is None else usage.cached,
+        record.first_content_us,
+        record.duration_us,
+        _encode_detail(detail),
+    )
+
+
+def fit_row(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Returns a row that a strict database refused, its integers and words cut to what every column can hold."""
+    return tuple(_fit(name, value) for name, value in zip(COLUMNS, row, strict=True))
+
+
+def _fit(name: str, value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("\x00", "\ufffd")
+    if isinstance(value, int) and not isinstance(value, bool):
+        largest = (1 << 63) - 1 if name in _WIDE else (1 << 15) - 1 if name == "status" else _INT32
+        return max(-1, min(value, largest))
+    return value
+
+
+def to_story(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a row of ``calls`` as the whole story of its call, in plain values that JSON can hold."""
+    detail = _decode_detail(row["detail"])
+    attempts = [msgspec.structs.asdict(attempt) for attempt in detail.attempts]
+    for attempt in attempts:
+        attempt["usage"] = _plain_usage(attempt["usage"])
+    return {
+        "id": row["id"],
+        "time": datetime.fromtimestamp(row["time_ns"] / 1e9, UTC).isoformat(timespec="milliseconds"),
+        "time_ns": row["time_ns"],
+        "outcome": row["outcome"],
+        "status": row["status"],
+        "model": row["model"],
+        "deployment": row["deployment"],
+        "dialect": row["dialect"],
+        "stream": bool(row["stream"]),
+        "finish": row["finish"],
+        "wire_finish": detail.wire_finish,
+        "input_tokens": row["input_tokens"],
+        "output_tokens": row["output_tokens"],
+        "cached_tokens": row["cached_tokens"],
+        "usage": _plain_usage(detail.usage),
+        "error": row["error"],
+        "error_message": detail.error_message or None,
+        "fault": detail.fault or None,
+        "first_content_us": row["first_content_us"],
+        "duration_us": row["duration_us"],
+        "key_id": row["key_id"],
+        "key_name": detail.key_name,
+        "user": row["user_id"],
+        "team": row["team"],
+        "feature": row["feature"],
+        "tags": msgspec.json.decode(row["tags"], type=dict[str, str]) if row["tags"] else {},
+        "trace": row["trace"],
+        "session": row["session"],
+        "priority": detail.priority,
+        "request_bytes": detail.request_bytes,
+        "response_bytes": detail.response_bytes,
+        "max_tokens": detail.max_tokens,
+        "lost": detail.lost,
+        "payloads": detail.payloads,
+        "notes": detail.notes,
+        "winner": detail.winner,
+        "attempts": attempts,
+    }
+
+
+def _plain_usage(usage: Usage | None) -> dict[str, Any] | None:
+    return None if usage is None else msgspec.structs.asdict(usage)
