@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from headgate.config.document import join
 from headgate.config.load import Loaded
+from headgate.config.nodes import join
 from headgate.config.reader import fields
 from headgate.config.settings import DataSettings, ModelSettings, ProviderSettings, ServerSettings, TimeoutSettings
 from headgate.config.units import show_bytes, show_seconds

@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from headgate.config.document import Node, Problem, parse
-from headgate.config.reader import Reader, fields
+from headgate.config.nodes import Node, Problem
+from headgate.config.reader import Reader
 from headgate.config.resolve import Origin, Resolver
 from headgate.config.rule import Rule
 from headgate.config.schema import Config
@@ -61,7 +61,7 @@ def load(
     source, data, path = _open(config, text, env)
     problems: list[Problem] = []
     reader = Reader(problems)
-    written = reader.read(parse(data, source, problems), Config) if data is not None else Config()
+    written = reader.read(_parse(data, source, problems), Config) if data is not None else Config()
     base = path.parent if path is not None else pathlib.Path.cwd()
     resolver = Resolver(written, reader, source, base, env)
     resolver.override("data.dir", "HEADGATE_DATA", env.get("HEADGATE_DATA"), environment=True)
@@ -103,7 +103,7 @@ def find_data_dir(
     if content is None or path is None:
         return pathlib.Path(DEFAULT_DATA_DIR).absolute()
     problems: list[Problem] = []
-    root = parse(content, source, problems)
+    root = _parse(content, source, problems)
     section = root.value.get("data") if isinstance(root.value, dict) else None
     reader = Reader(problems)
     settings = DataSettings()
@@ -113,25 +113,6 @@ def find_data_dir(
         raise ConfigError("\n".join(problem.show(source) for problem in problems))
     written = "data.dir" in reader.lines
     return (path.parent / settings.dir if written else pathlib.Path(settings.dir)).absolute()
-
-
-def setting_paths() -> list[str]:
-    """Returns the path of every setting that exists, with ``NAME`` for names, e.g. ``providers.NAME.url``."""
-    return _paths(Config, "")
-
-
-def _paths(cls: type[msgspec.Struct], prefix: str) -> list[str]:
-    found = []
-    for name, (hint, _) in fields(cls).items():
-        path = f"{prefix}{name}"
-        inner = getattr(hint, "__args__", (None,))[-1]
-        if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
-            found += _paths(hint, f"{path}.")
-        elif isinstance(inner, type) and issubclass(inner, msgspec.Struct):
-            found += _paths(inner, f"{path}.NAME.")
-        else:
-            found.append(path)
-    return found
 
 
 def _open(
@@ -149,6 +130,12 @@ def _open(
     except OSError as error:
         whence = " (named by HEADGATE_CONFIG)" if config is None and env.get("HEADGATE_CONFIG") else ""
         raise ConfigError(f"can not read the configuration {path}{whence}: {error.strerror}") from error
+
+
+def _parse(data: bytes, source: str, problems: list[Problem]) -> Node:
+    from headgate.config.document import parse  # PyYAML is not loaded where there is no file
+
+    return parse(data, source, problems)
 
 
 def _wanted(config: str | os.PathLike[str] | None, env: Mapping[str, str]) -> str:

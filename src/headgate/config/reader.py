@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 
 from headgate.config.checks import check_model, check_name
-from headgate.config.document import Node, Problem, join
+from headgate.config.nodes import Node, Problem, join
 from headgate.config.rule import Rule
 from headgate.config.schema import ModelConfig, ProviderConfig
 from headgate.config.units import parse_bytes, parse_seconds, show_bytes, show_seconds

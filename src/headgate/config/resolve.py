@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from headgate.config.document import Node, Problem, join
+from headgate.config.nodes import Node, Problem, join
 from headgate.config.reader import Reader, fields, nearest
 from headgate.config.schema import Config, ModelConfig, ProviderConfig, TimeoutsConfig
 from headgate.config.settings import (
@@ -171,10 +171,10 @@ class Resolver:
 
     def _url(self, row: ProviderRow, written: ProviderConfig, path: str) -> str | None:
         if row.embedded:
-            if written.url is not None:
-                self._tell(
-                    f"{path}.url", "the embedded simulator has no URL; for a `headgate sim` use `dialect` and `url`"
-                )
+            for field in ("url", "key", "headers", "max_connections", "ca_file", "proxy"):
+                if f"{path}.{field}" in self._reader.lines:
+                    hint = "; for a `headgate sim` use `dialect` and `url`" if field == "url" else ""
+                    self._tell(f"{path}.{field}", f"the embedded simulator has no {field}{hint}")
             return ""
         url = written.url or row.url
         if not url:
@@ -252,13 +252,16 @@ class Resolver:
 
     # models
 
-    def _timeouts(self, written: TimeoutsConfig, wider: TimeoutSettings, path: str, above: str) -> TimeoutSettings:
+    def _timeouts(
+        self, written: TimeoutsConfig, wider: TimeoutSettings, path: str, above: str, own: str = ""
+    ) -> TimeoutSettings:
+        """Lays what was written at ``own`` (else ``path``) over the wider ones; notes where each at ``path`` is from."""
         values = {}
         for name, value in msgspec.structs.asdict(written).items():
-            origin = self.origins.get(f"{above}.{name}") if above else None
             if value is not None:
                 values[name] = value
-            elif origin is not None:
+            origin = self.origins.get(f"{above if value is None else own or path}.{name}")
+            if origin is not None:
                 self.origins[f"{path}.{name}"] = origin
         return msgspec.structs.replace(wider, **values)
 
@@ -279,8 +282,9 @@ class Resolver:
                 continue
             if any(step.name == text for step in steps):
                 self._tell(below, f"{text} stands in this route already")
+            above = join("providers", provider.name) + ".timeouts"
             timeouts = self._timeouts(
-                written.timeouts, provider.timeouts, f"{below}.timeouts", join("providers", provider.name) + ".timeouts"
+                written.timeouts, provider.timeouts, f"{below}.timeouts", above, f"{path}.timeouts"
             )
             model = text.partition("/")[2]
             steps.append(

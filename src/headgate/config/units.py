@@ -43,7 +43,7 @@ def show_seconds(seconds: float) -> str:
     if seconds == int(seconds):
         return f"{int(seconds)}s"
     millis = round(seconds * 1000, 6)
-    return f"{int(millis)}ms" if millis == int(millis) else f"{seconds:g}s"
+    return f"{int(millis)}ms" if millis == int(millis) else f"{seconds:.9f}".rstrip("0") + "s"
 
 
 def show_bytes(size: int) -> str:
