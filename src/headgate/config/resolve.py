@@ -255,7 +255,7 @@ class Resolver:
     def _timeouts(
         self, written: TimeoutsConfig, wider: TimeoutSettings, path: str, above: str, own: str = ""
     ) -> TimeoutSettings:
-        """Lays what was written at ``own`` (else ``path``) over the wider ones; notes where each at ``path`` is from."""
+        """Lays what was written at ``own`` (else ``path``) over the wider ones; notes where each is from."""
         values = {}
         for name, value in msgspec.structs.asdict(written).items():
             if value is not None:

@@ -45,7 +45,8 @@ def test_help_imports_no_verb() -> None:
     """`headgate --help` names every verb and imports none of them, nor YAML, nor a database, nor a server."""
     program = (
         "import sys; from headgate.cli.main import main; main(['--help']);"
-        "print(sorted(m for m in sys.modules if m.startswith(('headgate.', 'yaml', 'sqlalchemy', 'uvicorn', 'msgspec')))"
+        "print(sorted(name for name in sys.modules"
+        " if name.startswith(('headgate.', 'yaml', 'sqlalchemy', 'uvicorn', 'msgspec'))))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30)
     for verb in VERBS:
