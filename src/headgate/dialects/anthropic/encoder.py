@@ -12,6 +12,7 @@ from headgate.core.event import (
     BlockEnd,
     Citation,
     End,
+    ErrorEvent,
     Event,
     Finish,
     FinishReason,
@@ -41,6 +42,8 @@ _CITATIONS = frozenset(
     }
 )
 _TOOL_EXTRAS = frozenset({"caller", "toolset_name"})
+_TOOL_MARKS = frozenset({"function_call"})
+"""How another wire wrote the call, which is nothing that this one could lose."""
 _decode = msgspec.json.Decoder().decode
 
 VALUE_OF_DELTA = {
@@ -174,7 +177,7 @@ class Gathering(Encoder):
         for key, value in event.extra.items():
             if key in _TOOL_EXTRAS:
                 head[key] = value
-            else:
+            elif key not in _TOOL_MARKS:
                 self._lost[f"tool_calls[{event.index}].{key}"] = None
         block = self._last = self._tools[event.index] = Block("tool", event.block, head, event.index)
         self._add(block)
@@ -206,6 +209,9 @@ class Gathering(Encoder):
 
     def _end(self, event: Any) -> None:
         """The closing marker; a stream acts on it."""
+
+    def _error(self, event: Any) -> None:
+        """An error in band; only a stream has a place for it, a unary answer is never rendered then."""
 
     def _message(self) -> dict[str, Any]:
         """The envelope, with nothing known of the end."""
@@ -270,6 +276,7 @@ _HANDLERS: dict[type[Event], Callable[[Gathering, Any], None]] = {
     Finish: lambda self, event: self._set_finish(event),
     UsageReport: lambda self, event: self._set_usage(event),
     End: lambda self, event: self._end(event),
+    ErrorEvent: lambda self, event: self._error(event),
 }
 
 

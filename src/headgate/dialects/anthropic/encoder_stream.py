@@ -6,8 +6,10 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
+from headgate.core.errors import UpstreamError
 from headgate.core.event import Event
 from headgate.dialects.anthropic.encoder import VALUE_OF_DELTA, Block, Gathering
+from headgate.dialects.anthropic.errors import error_frame
 from headgate.dialects.anthropic.wire import encode, wire_usage
 
 _FRAME = (
@@ -110,6 +112,9 @@ class StreamEncoder(Gathering):
         for name, value in block.deltas:
             self._out.append(_DELTA[name] % (self._index, encode(value)))
         block.deltas = []
+
+    def _error(self, event: Any) -> None:
+        self._out.append(error_frame(UpstreamError(event.message, status=500, code=event.code, kind=event.kind), ""))
 
     def _end(self, event: Any) -> None:
         if self._done:
