@@ -10,6 +10,7 @@ from headgate.dialects.openai_chat.errors import read_stream_error
 from headgate.dialects.openai_chat.events import answer_events
 from headgate.dialects.openai_chat.wire import Answer, ScannedAnswer, finish_reason
 
+_CONTENT = Kind.CONTENT
 _scan = msgspec.json.Decoder(ScannedAnswer).decode
 _whole = msgspec.json.Decoder(Answer).decode
 
@@ -29,14 +30,13 @@ def read_answer(body: bytes) -> tuple[Frame, Summary]:
         if first.message is None:
             raise _not_an_answer(body, "its choice has no message")
         word = "" if first.finish_details is None else first.finish_details.type or ""
-    summary = Summary(answer.id or "", answer.model or "", finish_reason(word, first.stop_reason), word)
-    summary.complete = True
-    frame = Frame(Kind.CONTENT, body, body, _events)
-    if answer.usage is not None:
-        summary.usage = answer.usage.neutral()
-    else:
-        summary.content_chars = sum(map(_characters, frame.events))
-    return frame, summary
+    frame = Frame(_CONTENT, body, body, _events)
+    usage = answer.usage
+    reason = finish_reason(word, first.stop_reason)
+    if usage is not None:
+        return frame, Summary(answer.id or "", answer.model or "", reason, word, usage.neutral(), 0, True)
+    characters = sum(map(_characters, frame.events))
+    return frame, Summary(answer.id or "", answer.model or "", reason, word, None, characters, True)
 
 
 def _events(body: bytes) -> list[Event]:

@@ -45,23 +45,24 @@ class WireUsage(msgspec.Struct, gc=False):
 
     def neutral(self) -> Usage:
         """Returns the counts in the neutral convention."""
-        usage = Usage(self.prompt_tokens or 0, self.completion_tokens or 0)
+        given, made = self.prompt_tokens or 0, self.completion_tokens or 0
+        cached = written = audio_in = reasoning = audio_out = accepted = rejected = 0
         prompt, completion = self.prompt_tokens_details, self.completion_tokens_details
         if prompt is not None:
-            usage.cached = prompt.cached_tokens or 0
-            usage.cache_write = prompt.cache_write_tokens or 0
-            usage.audio_input = prompt.audio_tokens or 0
-        if not usage.cached:
-            usage.cached = self.prompt_cache_hit_tokens or self.cached_tokens or 0
+            cached = prompt.cached_tokens or 0
+            written = prompt.cache_write_tokens or 0
+            audio_in = prompt.audio_tokens or 0
         if completion is not None:
-            usage.reasoning = completion.reasoning_tokens or 0
-            usage.audio_output = completion.audio_tokens or 0
-            usage.accepted_prediction = completion.accepted_prediction_tokens or 0
-            usage.rejected_prediction = completion.rejected_prediction_tokens or 0
+            reasoning = completion.reasoning_tokens or 0
+            audio_out = completion.audio_tokens or 0
+            accepted = completion.accepted_prediction_tokens or 0
+            rejected = completion.rejected_prediction_tokens or 0
             # xAI counts reasoning beside completion_tokens, OpenAI inside; the total tells which.
-            if usage.reasoning and self.total_tokens == usage.input + usage.output + usage.reasoning:
-                usage.output += usage.reasoning
-        return usage
+            if reasoning and self.total_tokens == given + made + reasoning:
+                made += reasoning
+        if not cached:
+            cached = self.prompt_cache_hit_tokens or self.cached_tokens or 0
+        return Usage(given, made, cached, written, 0, reasoning, audio_in, audio_out, accepted, rejected)
 
 
 class Function(msgspec.Struct, gc=False):
@@ -213,6 +214,8 @@ _REASONS = {
     "MALFORMED_FUNCTION_CALL": FinishReason.MALFORMED_CALL,
 }
 
+_OTHER = FinishReason.OTHER
+
 _WORDS = {
     FinishReason.LENGTH: "length",
     FinishReason.CONTEXT_LENGTH: "length",
@@ -224,9 +227,9 @@ _WORDS = {
 
 def finish_reason(word: str, stop: str | int | None = None) -> FinishReason:
     """Returns the neutral reason for a wire's word; ``stop`` is vLLM's ``stop_reason``."""
-    if isinstance(stop, str) and word == "stop":
+    if stop is not None and isinstance(stop, str) and word == "stop":
         return FinishReason.STOP_SEQUENCE
-    return _REASONS.get(word, FinishReason.OTHER)
+    return _REASONS.get(word, _OTHER)
 
 
 def finish_word(reason: FinishReason, legacy: bool = False) -> str:
