@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from headgate.core.errors import ConfigError
 from headgate.stores.database import ensure_schema, open_engine, sqlite_url
 from headgate.stores.journal.writer import Fsync, JournalWriter
-from headgate.stores.keeper import RecorderKeeper
 from headgate.stores.keyring import ADMIN_VARIABLE, KeyRingCache
 
 if TYPE_CHECKING:
@@ -29,13 +28,18 @@ class DataDir:
         url: the database's SQLAlchemy URL; None for ``headgate.db`` in the directory.
         create: False where a missing directory is an error.
 
+    Attributes:
+        path: where it is, absolute.
+        url: the database's URL.
+        given_url: the URL as given, None for the directory's own file.
+
     Raises:
         ConfigError: it can not be made or entered, is somebody else's, or is missing with ``create`` False.
     """
 
     def __init__(self, path: Path | str, *, url: str | None = None, create: bool = True) -> None:
         self.path = Path(path).absolute()
-        self._given_url = url
+        self.given_url = url
         self.url = url or sqlite_url(self.path / DATABASE)
         if not create and not self.path.is_dir():
             raise ConfigError(f"there is no data directory at {self.path}; name the gateway's own with --data")
@@ -81,24 +85,20 @@ class DataDir:
         self.prepare()
         return open_engine(self.url)
 
-    def open_journal(self, *, fsync: Fsync = "interval", recorder: bool = True) -> JournalWriter:
-        """Opens a journal for this process to write, and keeps a recorder running while it is open.
+    def open_journal(self, *, fsync: Fsync = "interval", segment_bytes: int = 64 << 20) -> JournalWriter:
+        """Opens a journal for this process to write; a ``RecorderKeeper`` beside it sees that it reaches the store.
 
         Args:
             fsync: see ``JournalWriter``.
-            recorder: False where another process sees to the recorder.
+            segment_bytes: size at which a segment is closed.
 
         Raises:
             ConfigError: nothing can be written in the directory.
         """
-        keeper = RecorderKeeper(self.path, self._given_url)
         try:
-            journal = JournalWriter(self.journal_path, fsync=fsync, on_tick=keeper.check if recorder else None)
+            return JournalWriter(self.journal_path, fsync=fsync, rotate_bytes=segment_bytes)
         except OSError as error:
             raise ConfigError(f"no journal can be written in {self.path}: {error.strerror or error}") from error
-        if recorder:
-            keeper.check()
-        return journal
 
     def open_keys(self, *, admin_key: str | None = None) -> KeyRingCache:
         """Prepares the database and opens the keys in it.

@@ -12,9 +12,15 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from headgate.stores.database import URL_VARIABLE
+from headgate.stores.retention import Retention, save_retention
+
+if TYPE_CHECKING:
+    from headgate.stores.data import DataDir
 
 LOCK = "recorder.lock"
 LOG = "recorder.log"
@@ -94,24 +100,61 @@ def ensure_recorder(directory: Path, url: str | None = None) -> int | None:
 
 
 class RecorderKeeper:
-    """Looks after the recorder of one data directory; ``check`` is cheap enough to be called twice a second."""
+    """Looks twice a second whether the data directory has a recorder, and starts one where it has none.
 
-    def __init__(self, directory: Path, url: str | None = None) -> None:
-        self._directory = directory
-        self._url = url
+    Args:
+        data: the data directory.
+        retention_days, payload_days, max_bytes: what its recorder is to keep, see ``Retention``.
+        seconds: how often to look.
+    """
+
+    def __init__(
+        self,
+        data: DataDir,
+        *,
+        retention_days: float | None = None,
+        payload_days: float | None = None,
+        max_bytes: int | None = None,
+        seconds: float = 0.5,
+    ) -> None:
+        self._data = data
+        self._retention = Retention(retention_days, payload_days, max_bytes)
+        self._seconds = seconds
         self._failed = False
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="headgate-recorder-keeper", daemon=True)
+
+    def start(self) -> None:
+        """Makes the retention settings known, starts a recorder if there is none, and looks after it from now on.
+
+        Raises:
+            ConfigError: the directory's retention settings are not understood.
+        """
+        save_retention(self._data.path, self._retention)
+        self.check()
+        self._thread.start()
 
     def check(self) -> None:
-        """Starts a recorder where none runs. Never raises: a journal without a recorder waits, and loses nothing."""
+        """Looks now. Never raises: a journal without a recorder waits, and loses nothing."""
         try:
-            ensure_recorder(self._directory, self._url)
+            ensure_recorder(self._data.path, self._data.given_url)
             self._failed = False
         except OSError as error:
             if not self._failed:
-                _log.error(
-                    "no recorder can be started for %s (%s); records wait in the journal", self._directory, error
-                )
+                _log.error("no recorder for %s can be started (%s); the journal waits", self._data.path, error)
             self._failed = True
+
+    def close(self) -> None:
+        """Stops looking; the recorder goes by itself once no writer is left. Idempotent."""
+        if self._stop.is_set():
+            return
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._seconds):
+            self.check()
 
 
 def _reap() -> None:

@@ -84,13 +84,14 @@ class Recorder:
 
     def keep_house(self) -> None:
         """Applies retention, and clears what killed processes left behind."""
-        from headgate.stores.retention import apply_retention, load_retention
+        from headgate.stores.retention import load_retention
+        from headgate.stores.sweep import sweep
 
         if self._engine is None:
             return
         retention = load_retention(self._data.path)
         for _ in range(20):
-            if not apply_retention(self._engine, retention):
+            if not sweep(self._engine, retention):
                 break
         remove_stale_new(self._data.journal_path, time.time())
         _bound_log(self._data.path / LOG)

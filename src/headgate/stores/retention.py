@@ -1,21 +1,16 @@
-"""How long records are kept, and how much: old ones go in small batches, so that nobody waits for a long delete."""
+"""How long records are kept, and how much: settings in the data directory, for whichever recorder runs there."""
 
 from __future__ import annotations
 
 import os
-import time
+import secrets
 from pathlib import Path
 
 import msgspec
-import sqlalchemy
-from sqlalchemy import Column, Connection, Engine, Table, delete, select
 
 from headgate.core.errors import ConfigError
-from headgate.stores.schema import calls, payloads
 
 FILE = "retention.json"
-BATCH = 1000
-_DAY_NS = 86_400 * 1_000_000_000
 
 
 class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,60 +39,8 @@ def save_retention(directory: Path, retention: Retention) -> None:
     """Gives the data directory its settings; its recorder goes by them within a minute."""
     if load_retention(directory) == retention:
         return
-    new = directory / f"{FILE}.{os.getpid()}"
-    fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    new = directory / f"{FILE}.{secrets.token_hex(4)}"
+    fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(fd, "wb") as file:
         file.write(msgspec.json.encode(retention))
     new.replace(directory / FILE)
-
-
-def apply_retention(engine: Engine, retention: Retention, now_ns: int | None = None) -> bool:
-    """Deletes at most one small batch of each kind. Returns True where there may be more to delete."""
-    now_ns = time.time_ns() if now_ns is None else now_ns
-    more = False
-    with engine.begin() as connection:
-        if retention.retention_days is not None:
-            before = now_ns - int(retention.retention_days * _DAY_NS)
-            more |= _delete_before(connection, calls, calls.c.n, calls.c.time_ns, before)
-            more |= _delete_before(connection, payloads, payloads.c.call_id, payloads.c.stored_ns, before)
-        if retention.payload_days is not None:
-            before = now_ns - int(retention.payload_days * _DAY_NS)
-            more |= _delete_before(connection, payloads, payloads.c.call_id, payloads.c.stored_ns, before)
-        if retention.max_bytes is not None and engine.dialect.name == "sqlite":
-            more |= _make_room(connection, retention.max_bytes)
-    if more and engine.dialect.name == "sqlite":
-        with engine.connect() as connection:
-            connection.exec_driver_sql("PRAGMA incremental_vacuum(2000)").close()
-    return more
-
-
-def used_bytes(connection: Connection) -> int:
-    """Returns how much of a SQLite file is in use, in bytes."""
-    pages, free, size = (
-        int(connection.exec_driver_sql(f"PRAGMA {name}").scalar_one())
-        for name in ("page_count", "freelist_count", "page_size")
-    )
-    return (pages - free) * size
-
-
-def _delete_before(connection: Connection, table: Table, key: Column[int], time: Column[int], before: int) -> bool:
-    oldest = select(key).where(time < before).order_by(time).limit(BATCH)
-    return connection.execute(delete(table).where(key.in_(oldest))).rowcount >= BATCH
-
-
-def _make_room(connection: Connection, max_bytes: int) -> bool:
-    if used_bytes(connection) <= max_bytes:
-        return False
-    edge = sqlalchemy.select(sqlalchemy.func.max(calls.c.time_ns)).where(
-        calls.c.n.in_(select(calls.c.n).order_by(calls.c.time_ns).limit(BATCH))
-    )
-    before = connection.execute(edge).scalar_one_or_none()
-    if before is None:
-        return False
-    _delete_before(connection, payloads, payloads.c.call_id, payloads.c.stored_ns, before + 1)
-    return (
-        connection.execute(
-            delete(calls).where(calls.c.n.in_(select(calls.c.n).order_by(calls.c.time_ns).limit(BATCH)))
-        ).rowcount
-        > 0
-    )

@@ -65,7 +65,6 @@ class JournalWriter:
         queue_bytes: how much is kept in memory while the disk takes nothing; what comes on top is dropped and counted.
         min_free_bytes: payloads are shed while the disk has less room than this.
         write: ``os.write``, or a test's sick disk.
-        on_tick: called twice a second on the journal's thread; must not raise. Keeps the recorder alive.
 
     Raises:
         OSError: the directory is missing or not writable (a full disk is no error).
@@ -82,7 +81,6 @@ class JournalWriter:
         queue_bytes: int = 16 << 20,
         min_free_bytes: int = 32 << 20,
         write: Callable[[int, bytes | bytearray], int] = os.write,
-        on_tick: Callable[[], None] | None = None,
     ) -> None:
         self.directory = directory
         self.stats = JournalStats()
@@ -93,7 +91,6 @@ class JournalWriter:
         self._queue_bytes = queue_bytes
         self._min_free_bytes = min_free_bytes
         self._write = write
-        self._on_tick = on_tick
         self._encode_into = new_encoder().encode_into
         self._buffer = bytearray(4096)
         self._queue: deque[bytes] = deque()
@@ -311,8 +308,6 @@ class JournalWriter:
         """The thread beside: rotation, fsync by interval, and another try for what a sick disk refused."""
         synced, synced_size = time.monotonic(), 0
         while not self._wake.wait(min(_TICK_S, self._sync_seconds)):
-            if self._on_tick is not None:
-                self._on_tick()
             now = time.monotonic()
             self.flush()
             self._check_room()
