@@ -123,15 +123,39 @@ def bar_lines(found: Sequence[dict[str, Any]]) -> str:
     return "\n".join(f"{words[b['holds']]}  {b['what']}: {b['measured']} (bar {b['bar']})" for b in found)
 
 
-def save(name: str, title: str, rows: Sequence[Row], found: Sequence[dict[str, Any]], path: pathlib.Path) -> None:
-    """Writes the figures as JSON."""
+def short(row: Row) -> Row:
+    """Returns a row as the table shows it, for ``docs/proofs.md``; the whole row goes to ``details``."""
+    out: Row = {"gateway": row["name"]}
+    if "absent" not in row:
+        out |= {title: show(row.get(key)) for title, key, show in _COLUMNS}
+    remarks = [
+        row.get("note"),
+        row.get("absent") and f"absent: {row['absent']}",
+        row.get("stream_absent") and f"streams absent: {row['stream_absent']}",
+    ]
+    return out | {"remark": "; ".join(r for r in remarks if r)}
+
+
+def save(
+    name: str,
+    title: str,
+    rows: Sequence[Row],
+    found: Sequence[dict[str, Any]],
+    path: pathlib.Path,
+    *,
+    about: str = "",
+    details: Sequence[Row] = (),
+) -> None:
+    """Writes the figures as JSON: ``rows`` are what a page shows, ``details`` everything that was measured."""
     result = {
         "name": name,
         "title": title,
         "measured_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "machine": machine(),
+        "about": about,
         "rows": list(rows),
         "bars": list(found),
+        "details": list(details),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(_rounded(result), indent=1, ensure_ascii=False) + "\n")
