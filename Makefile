@@ -30,7 +30,7 @@ check: .venv/.dev-ready ## lint, format, types, rooms, docs
 	$(STEP) "format" $(BIN)/ruff format --check .
 	$(STEP) "types" $(BIN)/mypy
 	$(STEP) "rooms" $(BIN)/python scripts/rooms.py
-	$(STEP) "docs" env NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	$(STEP) "docs" env NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "check: all is well"
 
 format: .venv/.dev-ready ## rewrites the code as `make check` wants it
@@ -38,7 +38,7 @@ format: .venv/.dev-ready ## rewrites the code as `make check` wants it
 	@$(BIN)/ruff format .
 
 docs: .venv/.dev-ready ## the documentation into site/, strictly
-	@env NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	$(STEP) "docs" env NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "docs: open site/index.html"
 
 docs-serve: .venv/.dev-ready ## the documentation, live, on port 8000

@@ -20,6 +20,8 @@ def raised_codes() -> set[str]:
     """Every error code that the source names: class defaults, ``code=`` arguments, and codes listed in docstrings."""
     codes: set[str] = set()
     for path in SOURCE.rglob("*.py"):
+        if "sim" in path.relative_to(SOURCE).parts:
+            continue  # what the simulator says is what providers say
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call):
                 codes.update(
@@ -70,19 +72,22 @@ def test_no_error_code_is_explained_that_does_not_exist() -> None:
 
 def test_every_verb_is_in_the_docs() -> None:
     """Every command of ``headgate``, down to the last subcommand, is named somewhere in the docs."""
-    from headgate.cli.main import main
+    from headgate.cli.main import headgate
 
     text = "\n".join(path.read_text() for path in PAGES)
     missing = []
 
-    def visit(command: object, name: str) -> None:
+    def visit(command: click.Command, name: str) -> None:
         if isinstance(command, click.Group):
-            for word, inner in command.commands.items():
+            context = click.Context(command)
+            for word in command.list_commands(context):
+                inner = command.get_command(context, word)
+                assert inner is not None, f"{name} {word}"
                 visit(inner, f"{name} {word}")
-        elif not getattr(command, "hidden", False) and not re.search(re.escape(name) + r"\b", text):
+        elif not command.hidden and not re.search(re.escape(name) + r"\b", text):
             missing.append(name)
 
-    visit(main, "headgate")
+    visit(headgate, "headgate")
     assert missing == []
 
 
