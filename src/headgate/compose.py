@@ -7,18 +7,21 @@ DESIGN §2 that are not here yet have their place between these; a layer that is
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Mapping
+from typing import Protocol, cast
 
 from headgate.config.settings import ProviderSettings, Settings, StepSettings, TimeoutSettings
-from headgate.core.call import Call, Deployment, Handler, Timeouts
+from headgate.core.call import Deployment, Handler, Timeouts
 from headgate.core.clock import Clock, Ids, SystemClock
 from headgate.core.ports import Journal, KeyRing, Transport
-from headgate.core.reply import Reply
 from headgate.dialects.anthropic import Anthropic
+from headgate.dialects.anthropic.count_dialect import AnthropicCount
 from headgate.dialects.base import Dialect
 from headgate.dialects.embeddings import Embeddings
 from headgate.dialects.openai_chat import OpenAIChat
+from headgate.dialects.models import ModelInfo
 from headgate.pipeline.account import Account
 from headgate.pipeline.auth import auth
 from headgate.pipeline.decode import decode
@@ -27,13 +30,21 @@ from headgate.pipeline.timeout import timeout
 from headgate.pipeline.upstream import upstream
 from headgate.providers.driver import AllowList, Driver, Provider
 from headgate.stores.data import DataDir
-from headgate.stores.keeper import RecorderKeeper
-from headgate.transport.local import LocalTransport
-from headgate.transport.pool import open_pool
+from headgate.transport.local import LocalApp, LocalTransport
+from headgate.transport.origin import Origin
+from headgate.transport.pool import Pool
+from headgate.transport.proxy import Proxies, Proxy
 
 USER_AGENT = "headgate/0.1"
 DIRECT_LIMIT = 1000
 """Deployments kept for ``provider/model`` addressing; more are made anew at each call."""
+
+
+class Closer(Protocol):
+    """Whatever has to be closed with the core."""
+
+    def close(self) -> None:
+        """Closes it."""
 
 
 class Core:
@@ -43,8 +54,9 @@ class Core:
         handler: the whole onion.
         account: its outermost layer, with its counters.
         dialects: every client dialect by name.
-        models: names of the configured models, in order.
+        models: the configured models by name, in order.
         keys, journal, clock, ids, loop: as injected.
+        closers: what ``aclose`` closes after the connections, in order.
         created: when it was composed, in seconds since 1970.
     """
 
@@ -73,12 +85,16 @@ class Core:
         self.journal = journal
         self.keys = keys
         self.created = int(time.time())
-        self.models = list(settings.models)
+        self.models = {
+            name: ModelInfo(name, self.created, "headgate", model.description)
+            for name, model in settings.models.items()
+        }
         self.dialects: dict[str, Dialect] = {
-            dialect.name: dialect for dialect in (OpenAIChat(), Anthropic(), Embeddings(), AnthropicCount())
+            dialect.name: dialect for dialect in (OpenAIChat(), Anthropic(), AnthropicCount(), Embeddings())
         }
         self._strict = settings.server.strict_translation
-        self._closers: list[Transport] = []
+        self._transports: list[Transport] = []
+        self.closers: list[Closer] = []
         self._providers = {
             name: self._provider(provider, (transports or {}).get(name))
             for name, provider in settings.providers.items()
@@ -88,15 +104,12 @@ class Core:
         self.account = self._build(keyless)
         self.handler: Handler = self.account
 
-    async def handle(self, call: Call) -> Reply:
-        """Handles one call, as ``handler``."""
-        return await self.handler(call)
-
     async def aclose(self) -> None:
         """Ends connections, then hands the journal over."""
-        for transport in self._closers:
+        for transport in self._transports:
             await transport.aclose()
-        self.journal.close()
+        for closer in self.closers:
+            closer.close()
 
     def _build(self, keyless: bool) -> Account:
         plans = {
@@ -136,10 +149,10 @@ class Core:
     def _provider(self, settings: ProviderSettings, transport: Transport | None) -> Provider:
         if transport is None:
             transport = _transport(settings)
-        self._closers.append(transport)
+        self._transports.append(transport)
         row = settings.row
         base = settings.url.partition("://")[2].partition("/")[2]
-        prefix = f"/{base}" if base else ""
+        prefix = "/v1" if row.embedded else f"/{base}" if base else ""
         overridable = {name.encode() for name in row.static_headers} & row.request_headers
         lines = {name.encode(): f"{name}: {value}\r\n".encode("latin-1") for name, value in row.static_headers.items()}
         return Provider(
@@ -166,3 +179,37 @@ def _headers(settings: ProviderSettings) -> bytes:
 
 def _timeouts(settings: TimeoutSettings) -> Timeouts:
     return Timeouts(settings.connect, settings.headers, settings.first_content, settings.idle, settings.total)
+
+
+def _transport(settings: ProviderSettings) -> Transport:
+    if settings.row.embedded:
+        from headgate.sim.local import SimApp
+
+        return LocalTransport(cast(LocalApp, SimApp()))
+    origin = Origin.parse(settings.url)
+    if settings.proxy == "none":
+        proxy = None
+    elif settings.proxy == "environment":
+        proxy = Proxies.from_environment(os.environ).find(origin)
+    else:
+        proxy = Proxy.parse(settings.proxy)
+    return Pool(origin, ca_file=settings.ca_file, proxy=proxy, max_connections=settings.max_connections)
+
+
+async def open_core(settings: Settings, *, keyless: bool) -> Core:
+    """Opens the data directory and composes a gateway over it; starts the recorder where none runs.
+
+    Args:
+        settings: what to compose.
+        keyless: whether callers without a key are let in while no key exists.
+
+    Raises:
+        ConfigError: the data directory or its database can not be used.
+    """
+    data = DataDir(settings.data.dir)
+    admin_key = settings.admin_key.reveal() if settings.admin_key is not None else ""
+    keys = data.open_keys(admin_key=admin_key)
+    journal = data.open_journal(fsync=settings.data.journal.fsync)
+    core = Core(settings, journal=journal, keys=keys, keyless=keyless)
+    core.closers += [journal, keys]
+    return core

@@ -50,9 +50,8 @@ class Gateway:
         Raises:
             ConfigError: something in the configuration is wrong; the message says what and where.
         """
-        self._settings = settings or load_settings(
-            os.fspath(config) if config is not None else None, data=os.fspath(data) if data is not None else None
-        )
+        given = {"data.dir": ("data", os.path.abspath(data))} if data is not None else {}
+        self._settings = settings or load_settings(config, overrides=given)
         self._core: Core | None = None
         self._opening: asyncio.Lock | None = None
 

@@ -105,7 +105,8 @@ class SyncStream:
         return self
 
     def __next__(self) -> Frame:
-        return self._next(self._entered().__anext__())
+        frame: Frame = self._next(self._entered().__anext__())
+        return frame
 
     def text(self) -> Iterator[str]:
         """Iterates over the visible text of the first choice, piece by piece."""

@@ -123,6 +123,10 @@ class Dialect(ABC):
     def error_frame(self, error: HeadgateError, call_id: str) -> bytes:
         """Renders an error as an in-band event of a stream that has begun; no marker follows it."""
 
+    def local_answer(self, view: View) -> tuple[Frame, Summary] | None:
+        """Returns an answer that needs no upstream, for a provider that does not serve this surface; None: there is none."""
+        return None
+
     # provider face
     @abstractmethod
     def patch(self, view: View, changes: Mapping[str, Any]) -> bytes:

@@ -142,7 +142,7 @@ def peek(fields: Fields, key: str, decoder: msgspec.json.Decoder[Any], wanted: s
     value = fields.get(key)
     if value is None:
         return None
-    if memoryview(value) == b"null":
+    if bytes(value) == b"null":
         return None
     try:
         return decoder.decode(value)

@@ -124,6 +124,9 @@ class Driver:
             )
             body = dialect.patch(call.view, changes) if changes else call.raw
         else:
+            local = dialect.local_answer(call.view)
+            if local is not None:
+                return UpstreamAnswer((local[0],), None, local[1], dialect.name)
             dialect, path, body = self._translate(attempt, max_tokens)
         exchange = await provider.transport.send(
             "POST",

@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from headgate.core.call import Call
 from headgate.core.errors import BadRequest, HeadgateError, Unavailable, UnknownModel
 from headgate.core.record import Record
@@ -26,7 +24,7 @@ Scope = dict[str, Any]
 _PATHS = {
     "/v1/chat/completions": "openai_chat",
     "/v1/messages": "anthropic",
-    "/v1/messages/count_tokens": "anthropic_count",
+    "/v1/messages/count_tokens": "count_tokens",
     "/v1/embeddings": "embeddings",
 }
 _MODELS = "/v1/models"
@@ -167,15 +165,14 @@ class App:
     async def _list_models(self, name: str, core: Core, scope: Scope, send: Send) -> None:
         headers = dict(scope["headers"])
         principal = identify(headers, peer_of(scope), core.keys, self._keyless)
-        names = [model for model in core.models if principal.models is None or model in principal.models]
-        anthropic = b"anthropic-version" in headers
+        allowed = principal.models
+        shape: models_face.Shape = "anthropic" if b"anthropic-version" in headers else "openai"
+        shown = {known: info for known, info in core.models.items() if allowed is None or known in allowed}
         if not name:
-            render = models_face.anthropic_list if anthropic else models_face.openai_list
-            return await send_json(send, 200, msgspec.json.encode(render(names, core.created)))
-        if name not in names:
+            return await send_json(send, 200, models_face.render_models(list(shown.values()), shape))
+        if name not in shown:
             raise UnknownModel(f"The model {name[:100]!r} does not exist here.", param="model")
-        one = models_face.anthropic_model if anthropic else models_face.openai_model
-        return await send_json(send, 200, msgspec.json.encode(one(name, core.created)))
+        return await send_json(send, 200, models_face.render_model(shown[name], shape))
 
     async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":

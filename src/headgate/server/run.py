@@ -10,6 +10,7 @@ from typing import Any
 import uvicorn
 
 from headgate.compose import open_core
+from headgate.config.checks import is_loopback
 from headgate.config.settings import Settings
 from headgate.core.errors import ConfigError
 from headgate.server.app import App
@@ -17,14 +18,12 @@ from headgate.server.guard import Limits
 from headgate.server.protocol import bounded_protocol
 from headgate.server.workers import supervise
 
-_LOOPBACK = ("127.", "localhost", "::1")
-
 
 def make_app(settings: Settings) -> App:
     """Returns the ASGI application for these settings; its core is made at startup."""
     server = settings.server
     limits = Limits(server.body_seconds, server.slow_client_seconds, server.heartbeat_seconds, server.body_limit)
-    keyless = server.host.startswith(_LOOPBACK)
+    keyless = is_loopback(server.host)
     return App(lambda: open_core(settings, keyless=keyless), limits, keyless)
 
 

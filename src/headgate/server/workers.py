@@ -67,13 +67,16 @@ class _Supervisor:
             signal.set_wakeup_fd(-1)
             for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
                 signal.signal(name, signal.SIG_DFL)
-            code = self._serve(lambda: os.write(self._told_write, b"r") and None)
+            code = self._serve(self._tell)
         except BaseException:
             traceback.print_exc()
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
+
+    def _tell(self) -> None:
+        os.write(self._told_write, b"r")
 
     def _reap(self, told: int) -> bool:
         """Collects dead workers and replaces them; False where they can not start at all."""
