@@ -295,7 +295,8 @@ class Resolver:
     def _target(self, text: str, path: str, providers: dict[str, ProviderSettings]) -> ProviderSettings | None:
         name, slash, model = text.partition("/")
         if not slash or not name or not model or not model.isprintable() or " " in text:
-            self._tell(path, f'expected provider/model, found "{text[:80]}"')
+            hint = "" if slash else f"; providers: {', '.join(sorted(providers))}"
+            self._tell(path, f'expected provider/model, found "{text[:80]}"{hint}')
             return None
         provider = providers.get(name)
         if provider is None:
@@ -306,6 +307,14 @@ class Resolver:
         if known is not None and model not in known:
             self._tell(path, f'unknown model "{model[:80]}" at {name}{nearest(model, known, "it has")}')
             return None
+        if provider.row.embedded and ("+" in model or model.startswith("fail-")):
+            from headgate.sim.engine import read_model  # only routes that name a fault pay for this import
+
+            try:
+                read_model(model)
+            except ConfigError as error:
+                self._tell(path, error.message)
+                return None
         return provider
 
     def _near_provider(self, text: str, providers: dict[str, ProviderSettings]) -> str:

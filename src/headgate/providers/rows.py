@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+
 import msgspec
 
 DIALECTS = ("openai_chat", "anthropic")
@@ -17,6 +20,22 @@ _OPENAI_RESPONSE = _RETRY | {b"x-request-id", b"openai-processing-ms", b"openai-
 _ANTHROPIC_RESPONSE = _RETRY | {b"request-id"}
 _OPENAI_LIMITS = (b"x-ratelimit-",)
 _ANTHROPIC_LIMITS = (b"anthropic-ratelimit-",)
+
+
+class ModelNames:
+    """A provider's models where the list is closed: ``in`` goes by a pattern, iteration gives examples."""
+
+    __slots__ = ("_examples", "_pattern")
+
+    def __init__(self, pattern: str, examples: tuple[str, ...]) -> None:
+        self._pattern = re.compile(pattern, re.ASCII)
+        self._examples = examples
+
+    def __contains__(self, name: str) -> bool:
+        return self._pattern.fullmatch(name) is not None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._examples)
 
 
 class ProviderRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +59,7 @@ class ProviderRow(msgspec.Struct, frozen=True, kw_only=True):
         request_headers: the caller's headers that may go upstream.
         response_headers: its response headers that may go to the caller.
         response_prefixes: the same, by how the name begins.
-        models: every model it has, where the list is closed; None where only the provider knows.
+        models: which models it has, where that is known here; None where only the provider knows.
     """
 
     name: str
@@ -59,7 +78,7 @@ class ProviderRow(msgspec.Struct, frozen=True, kw_only=True):
     request_headers: frozenset[bytes] = frozenset()
     response_headers: frozenset[bytes] = frozenset()
     response_prefixes: tuple[bytes, ...] = ()
-    models: frozenset[str] | None = None
+    models: ModelNames | None = None
 
 
 def _compatible(name: str, title: str, url: str = "") -> ProviderRow:
@@ -122,6 +141,10 @@ _ALL = (
         dialects=("openai_chat", "anthropic"),
         endpoints=_OPENAI_ENDPOINTS | _ANTHROPIC_ENDPOINTS,
         embedded=True,
+        models=ModelNames(
+            r"(?:echo|words-\d{1,7}|tools-\d{1,4})(?:\+.+)?|fail-.+",
+            ("echo", "words-50", "words-200", "words-1000", "tools-2", "fail-503"),
+        ),
         request_headers=_OPENAI_REQUEST | _ANTHROPIC_REQUEST,
         response_headers=_OPENAI_RESPONSE | _ANTHROPIC_RESPONSE,
         response_prefixes=_OPENAI_LIMITS + _ANTHROPIC_LIMITS,

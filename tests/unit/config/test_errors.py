@@ -155,7 +155,11 @@ TABLE = {
     ),
     "a model alone in a route": (
         UP + "models: {gpt-4.1: {route: [gpt-4o]}}",
-        '2: models["gpt-4.1"].route[0]: expected provider/model, found "gpt-4o"',
+        '2: models["gpt-4.1"].route[0]: expected provider/model, found "gpt-4o"; providers: sim, up',
+    ),
+    "unknown model in a route": (
+        "models: {m: {route: [sim/ehco]}}",
+        '1: models.m.route[0]: unknown model "ehco" at sim; did you mean "echo"?',
     ),
     "twice in a route": (
         UP + "models: {m: {route: [up/a, up/b, up/a]}}",
@@ -252,6 +256,14 @@ def test_bounds_of_the_file(tmp_path) -> None:
         load_settings(environ={"HEADGATE_CONFIG": str(tmp_path / "gone.yaml")})
     with pytest.raises(ConfigError, match="Is a directory"):
         load_settings(tmp_path, environ={})
+
+
+def test_unknown_fault_of_the_simulator() -> None:
+    """A fault that the embedded simulator does not know is told where it stands."""
+    (line,) = errors("models: {m: {route: [sim/echo, sim/words-200+hang-mid-streem]}}")
+    assert line.startswith("1: models.m.route[1]: ")
+    assert "hang-mid-stream" in line
+    load_settings(text="models: {m: {route: [sim/fail-503, sim/words-20+hang-mid-stream, sim/tools-2]}}", environ={})
 
 
 def test_no_yaml() -> None:
