@@ -76,7 +76,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
         int | None, Rule("Sent where the caller names none. Left out: `defaults.max_tokens`.", low=1, high=10_000_000)
     ] = None
     timeouts: Annotated[TimeoutsConfig, Rule("Bounds in time of an attempt for this model.")] = TimeoutsConfig()
-    description: Annotated[str, Rule("For people; shown where models are listed.")] = ""
+    description: Annotated[str, Rule("For people; shown by `config explain`.")] = ""
 
 
 class DefaultsConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -117,7 +117,7 @@ class JournalSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = "interval"
     segment_bytes: Annotated[
         int, Rule("Size at which a journal segment is closed.", unit="bytes", low=64 * 1024, high=1024**3)
-    ] = 16 * 1024 * 1024
+    ] = 64 * 1024 * 1024
 
 
 class DataSettings(msgspec.Struct, frozen=True, kw_only=True):
