@@ -76,7 +76,7 @@ class Gateway:
         messages: Sequence[Mapping[str, Any]] | None = None,
         *,
         dialect: str = "openai_chat",
-        timeout: float | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - the deadline of the call, recorded with it
         priority: Priority = "interactive",
         trace: str = "",
         session: str = "",
@@ -90,7 +90,7 @@ class Gateway:
         Args:
             model: a configured model, or ``provider/model``.
             messages: the conversation, in the shape of ``dialect``.
-            dialect: ``"openai_chat"``, ``"anthropic"`` or ``"embeddings"``: the shape of ``messages`` and ``parameters``.
+            dialect: ``"openai_chat"``, ``"anthropic"`` or ``"embeddings"``: the shape of messages and parameters.
             timeout: seconds that the whole call may take, retries included.
             priority: ``"interactive"`` or ``"batch"``.
             trace, session: join this call with others of one pipeline run or conversation.

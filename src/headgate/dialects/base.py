@@ -124,7 +124,7 @@ class Dialect(ABC):
         """Renders an error as an in-band event of a stream that has begun; no marker follows it."""
 
     def local_answer(self, view: View) -> tuple[Frame, Summary] | None:
-        """Returns an answer that needs no upstream, for a provider that does not serve this surface; None: there is none."""
+        """Returns an answer made here, for a provider that does not serve this surface; None where there is none."""
         return None
 
     # provider face

@@ -94,10 +94,7 @@ class StreamWriter:
         frames = await reply.batch()
         await self._start(reply)
         while frames:
-            if encoder is None:
-                data = self._join(frames)
-            else:
-                data = b"".join([encoder.feed(frame.events) for frame in frames])
+            data = self._join(frames) if encoder is None else b"".join([encoder.feed(frame.events) for frame in frames])
             if data:
                 guard.sending_since = guard.now()
                 await self._send({"type": "http.response.body", "body": data, "more_body": True})
