@@ -45,7 +45,7 @@ docs-serve: .venv/.dev-ready ## the documentation, live, on port 8000
 	@env NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
 bench: .venv/.dev-ready ## nginx, this gateway and its peers, side by side, over the same load
-	@bench/run $(ARGS)
+	@$(BIN)/python bench/run $(ARGS); status=$$?; $(BIN)/python scripts/proofs.py && exit $$status
 
 prove: .venv/.dev-ready ## the long proofs (ARGS="bench/prove/x.py" for some), then docs/proofs.md
 	@sh scripts/prove.sh $(ARGS)
