@@ -50,12 +50,12 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_count",
         "_exchange",
         "_failure",
         "_head_only",
-        "_headers",
+        "_interim",
         "_keep_alive",
+        "_lines",
         "_owner",
         "_parser",
         "_poll",
@@ -79,8 +79,8 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._exchange: HttpExchange | None = None
-        self._headers: dict[bytes, bytes] = {}
-        self._count = 0
+        self._lines: list[tuple[bytes, bytes]] = []
+        self._interim = 0
         self._quiet = 0
         self._keep_alive = False
         self._head_only = False
@@ -96,9 +96,13 @@ class Connection(asyncio.Protocol):
 
     def write(self, exchange: HttpExchange, request: bytes, head_only: bool) -> bool:
         """Puts a whole small request on the wire. Returns False where nothing of it was sent."""
-        transport = self._begin(exchange, head_only)
-        if transport is None:
+        transport = self._transport
+        if self.closed or transport is None:
             return False
+        self._exchange = exchange
+        exchange.line = self
+        self._quiet = 0
+        self._head_only = head_only
         transport.write(request)
         # A failing first write closes the transport on the spot, nothing having been taken from it.
         if transport.is_closing():
@@ -111,9 +115,13 @@ class Connection(asyncio.Protocol):
 
     async def write_large(self, exchange: HttpExchange, head: bytes, body: bytes) -> bool:
         """Like ``write``, slice by slice; stops at an early response. Errors are left in the exchange."""
-        transport = self._begin(exchange, False)
-        if transport is None:
+        transport = self._transport
+        if self.closed or transport is None:
             return False
+        self._exchange = exchange
+        exchange.line = self
+        self._quiet = 0
+        self._head_only = False
         exchange.stage = "sending"
         view = memoryview(body)
         transport.writelines((head, view[:_SLICE]))
@@ -166,17 +174,6 @@ class Connection(asyncio.Protocol):
             self._reading_paused = False
             self._transport.resume_reading()
 
-    def _begin(self, exchange: HttpExchange, head_only: bool) -> asyncio.Transport | None:
-        transport = self._transport
-        if self.closed or transport is None or transport.is_closing():
-            self.close()
-            return None
-        self._exchange = exchange
-        exchange.line = self
-        self._count = self._quiet = 0
-        self._head_only = head_only
-        return transport
-
     def _detach(self) -> None:
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
@@ -207,7 +204,7 @@ class Connection(asyncio.Protocol):
                 return
         if exchange.complete:
             self._end(exchange)
-        elif self._quiet > HEAD_BYTES:
+        elif self._quiet > HEAD_BYTES or len(self._lines) > HEAD_COUNT:
             self._fail(self._flood())
             return
         elif exchange.lingering is not None:
@@ -245,33 +242,30 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         exchange = self._exchange
-        if exchange is not None and exchange.complete:
+        if exchange is None or exchange.complete:
             self._keep_alive = False
             raise _Stop
-        # A head without one header line still counts, so that 1xx can not go on for ever.
-        self._count += 1
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._count += 1
-        if self._count > HEAD_COUNT:
-            self._stop(self._flood())
-        name = name.lower()
-        headers = self._headers
-        if name in headers:
-            headers[name] += b", " + value
-        else:
-            headers[name] = value
+        self._lines.append((name, value))
 
     def on_headers_complete(self) -> None:
-        exchange, headers = self._exchange, self._headers
+        exchange, lines = self._exchange, self._lines
         assert exchange is not None
-        self._headers = {}
-        if self._quiet > HEAD_BYTES and sum(map(len, headers)) + sum(map(len, headers.values())) > HEAD_BYTES:
-            self._stop(self._flood())
+        self._lines = []
+        if self._quiet > HEAD_BYTES or len(lines) > HEAD_COUNT:
+            self._check_size(lines)
+        headers = {name.lower(): value for name, value in lines}
+        if len(headers) != len(lines):
+            headers = _joined(lines)
         status = self._parser.get_status_code()
         if status < 200 or status > 599:
             if status == 101 or not 100 <= status < 200:
                 self._stop(self._malformed(f"status {status} was not asked for"))
+            # One without a header line counts too, so that they can not go on for ever.
+            self._interim += 1 + len(lines)
+            if self._interim > HEAD_COUNT:
+                self._stop(self._flood())
             return
         coding = headers.get(b"transfer-encoding")
         if coding is not None and coding.lower() != b"chunked":
@@ -284,7 +278,7 @@ class Connection(asyncio.Protocol):
                 self._stop(error)
         exchange.headers = headers
         exchange.status = status
-        self._quiet = 0
+        self._quiet = self._interim = 0
         if self._head_only:
             self._keep_alive = self._parser.should_keep_alive()
             exchange.complete = True
@@ -308,6 +302,11 @@ class Connection(asyncio.Protocol):
             exchange.complete = True
             self._keep_alive = self._parser.should_keep_alive()
 
+    def _check_size(self, lines: list[tuple[bytes, bytes]]) -> None:
+        size = sum(len(name) + len(value) + 4 for name, value in lines)
+        if size > HEAD_BYTES or len(lines) > HEAD_COUNT:
+            self._stop(self._flood())
+
     # how it ends
 
     def _end(self, exchange: HttpExchange) -> None:
@@ -320,7 +319,10 @@ class Connection(asyncio.Protocol):
             self._parser = httptools.HttpResponseParser(self)
         # Not sent whole: the rest would be read as the next request.
         if self._keep_alive and exchange.sent and not self.closed:
-            self.resume()
+            if self._reading_paused:
+                self.resume()
+            if self._lines:
+                self._lines = []
             self._owner.release(self)
         else:
             self.close()
@@ -378,3 +380,12 @@ class Connection(asyncio.Protocol):
             f"{self._who} sent more than {HEAD_COUNT} header lines or {HEAD_BYTES} bytes of them.",
             code="headers_too_large",
         )
+
+
+def _joined(lines: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Returns headers of which some come more than once, their values joined (RFC 9110 5.3)."""
+    headers: dict[bytes, bytes] = {}
+    for name, value in lines:
+        name = name.lower()
+        headers[name] = headers[name] + b", " + value if name in headers else value
+    return headers

@@ -189,8 +189,9 @@ class HttpExchange:
         data = parts[0] if len(parts) == 1 else b"".join(parts)
         parts.clear()
         self.held = 0
-        if self.line is not None:
-            self.line.resume()
+        line = self.line
+        if line is not None:
+            line.resume()
         return data
 
     def _decode(self, decoder: Decoder) -> bytes:

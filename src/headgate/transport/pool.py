@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Callable
+from time import monotonic
 
 from headgate.core.errors import BadRequest, ConnectFailed, HeadgateError, Timeout, UpstreamBroken
 from headgate.transport.connection import JOIN_BYTES, Connection
@@ -64,7 +64,7 @@ class Pool:
             self._before_target = f" http://{origin.authority}".encode()
             if proxy.authorization:
                 self._after_target += b"proxy-authorization: " + proxy.authorization + b"\r\n"
-        self._targets: set[bytes] = set()
+        self._starts: dict[bytes, bytes] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._connections: set[Connection] = set()
         # A dict, not a list: last in first out, and any one leaves in constant time.
@@ -94,8 +94,6 @@ class Pool:
         loop = self._loop
         if loop is None:
             self._loop = loop = asyncio.get_running_loop()
-        if target not in self._targets:
-            self._check(target)
         exchange = HttpExchange(loop, self._max_body)
         if on_abort is not None:
             on_abort(exchange.abort)
@@ -119,7 +117,14 @@ class Pool:
             self._reused += 1
         connection.used = True
         while not exchange.status and exchange.error is None:
-            await exchange.wait()
+            # What `exchange.wait()` does, without a coroutine more.
+            exchange.waiter = waiter = loop.create_future()
+            try:
+                await waiter
+            except asyncio.CancelledError:
+                exchange.waiter = None
+                exchange.abort()
+                raise
         if not exchange.status and exchange.error is not None:
             raise exchange.error
         return exchange
@@ -151,10 +156,18 @@ class Pool:
 
     def _request(self, method: str, target: bytes, headers: bytes, size: int, body: bytes) -> bytes:
         """Returns the head, and ``body`` behind it."""
+        start = self._starts.get(target) or self._start(target)
         length = b"content-length: %d\r\n" % size if size or method not in ("GET", "HEAD") else b""
-        return b"".join(
-            (method.encode(), self._before_target, target, self._after_target, length, headers, b"\r\n", body)
-        )
+        return b"".join((method.encode(), start, length, headers, b"\r\n", body))
+
+    def _start(self, target: bytes) -> bytes:
+        """Returns what stands between a request's method and its headers; the targets of a pool are few."""
+        if not target.startswith(b"/") or len(target.split()) != 1 or not target.isascii() or b"#" in target:
+            raise BadRequest(f"The request target {target[:80]!r} is not a percent-encoded path.", code="bad_target")
+        start = self._before_target + target + self._after_target
+        if len(self._starts) < 1000:
+            self._starts[target] = start
+        return start
 
     # the connections' side
 
@@ -167,7 +180,7 @@ class Pool:
         if self._closing or len(self._idle) >= self._max_idle:
             connection.close()
             return
-        connection.idle_since = time.monotonic()
+        connection.idle_since = monotonic()
         self._idle[connection] = None
         if self._sweeper is None:
             self._sweeper = asyncio.get_running_loop().call_later(self._idle_seconds, self._sweep)
@@ -194,7 +207,7 @@ class Pool:
         idle = self._idle
         while idle:
             connection = idle.popitem()[0]
-            if time.monotonic() - connection.idle_since < _SUSPECT_SECONDS or not connection.readable():
+            if monotonic() - connection.idle_since < _SUSPECT_SECONDS or not connection.readable():
                 return connection
             connection.close()
         return None
@@ -218,14 +231,14 @@ class Pool:
             exchange.opening = None
 
     async def _obtain(self, exchange: HttpExchange, seconds: float) -> Connection:
-        end = time.monotonic() + seconds
+        end = monotonic() + seconds
         again = False
         try:
             async with asyncio.timeout(seconds):
                 while not self._closing:
                     if len(self._connections) + self._opening < self._max_connections:
                         exchange.stage = "connecting"
-                        return await self._open(end - time.monotonic())
+                        return await self._open(end - monotonic())
                     exchange.stage = "queued"
                     connection = await self._queue(front=again)
                     again = True
@@ -292,7 +305,7 @@ class Pool:
     def _sweep(self) -> None:
         """Closes what was idle for too long; runs only while something is idle."""
         self._sweeper = None
-        due = time.monotonic() - self._idle_seconds
+        due = monotonic() - self._idle_seconds
         # In order of release, oldest first.
         for connection in list(self._idle):
             if connection.idle_since > due:
@@ -301,12 +314,6 @@ class Pool:
             connection.close()
         if self._idle and not self._closing:
             self._sweeper = asyncio.get_running_loop().call_later(self._idle_seconds / 4, self._sweep)
-
-    def _check(self, target: bytes) -> None:
-        if not target.startswith(b"/") or len(target.split()) != 1 or not target.isascii() or b"#" in target:
-            raise BadRequest(f"The request target {target[:80]!r} is not a percent-encoded path.", code="bad_target")
-        if len(self._targets) < 1000:
-            self._targets.add(target)
 
     def _being_closed(self) -> ConnectFailed:
         return ConnectFailed(f"The connections to {self._dialer.who} are being closed.", fault="gateway")
