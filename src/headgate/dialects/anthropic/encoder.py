@@ -85,8 +85,9 @@ class Block:
 class Gathering(Encoder):
     """Sorts events into Anthropic's content blocks; a subclass says what to do with them.
 
-    Anthropic has one answer (other choices are lost), no place for log-probabilities, and no separate
-    refusal: its words are text and its finish ``refusal``. An id is made up only where the answer has none.
+    Anthropic has one answer (other choices are lost), no place for log-probabilities, and none for a model's own
+    refusal apart from text: its words are text, that they stood apart is lost. (The finish ``refusal`` is what a
+    classifier says; clients drop the turn on it.) An id is made up only where the answer has none.
     """
 
     def __init__(self, model: str) -> None:
@@ -94,7 +95,6 @@ class Gathering(Encoder):
         self._model = model
         self._usage: Usage | None = None
         self._finish: Finish | None = None
-        self._refused = False
         self._tools: dict[int, Block] = {}
         self._last: Block | None = None
         self._lost: dict[str, None] = {}
@@ -142,7 +142,7 @@ class Gathering(Encoder):
 
     def _refusal(self, event: Any) -> None:
         if event.text:
-            self._refused = True
+            self._lost["refusal"] = None
             self._say(self._at("text", -1, _TEXT), "text_delta", event.text)
 
     def _reasoning(self, event: Any) -> None:
@@ -232,9 +232,7 @@ class Gathering(Encoder):
         if finish is None:
             return {"stop_reason": None, "stop_sequence": None}, {}
         reason = finish.reason
-        if reason is FinishReason.STOP and self._refused:
-            reason = FinishReason.REFUSAL
-        elif reason is FinishReason.STOP and finish.stop is not None:
+        if reason is FinishReason.STOP and finish.stop is not None:
             reason = FinishReason.STOP_SEQUENCE
         word = WIRE_OF_FINISH[reason]
         if reason is FinishReason.OTHER and finish.wire == "compaction":

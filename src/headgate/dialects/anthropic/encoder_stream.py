@@ -114,6 +114,8 @@ class StreamEncoder(Gathering):
         block.deltas = []
 
     def _error(self, event: Any) -> None:
+        if not self._begun:
+            self._begin()
         self._out.append(error_frame(UpstreamError(event.message, status=500, code=event.code, kind=event.kind), ""))
 
     def _end(self, event: Any) -> None:
