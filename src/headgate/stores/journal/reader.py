@@ -59,7 +59,10 @@ class SegmentReader:
             return []
         salt = self._salt
         assert salt is not None
-        data = os.pread(self._fd, chunk, self.offset)
+        left = self.size - self.offset
+        if left <= 0:
+            return []
+        data = os.pread(self._fd, min(left, chunk), self.offset)
         parsed = parse(data, salt, self.offset, limit)
         while not parsed.entries and parsed.stopped == "torn" and len(data) < parsed.need <= self.size - self.offset:
             data = os.pread(self._fd, parsed.need, self.offset)  # an entry larger than the chunk

@@ -10,6 +10,7 @@ import errno
 import fcntl
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 from headgate.stores.journal.framing import new_prefix
@@ -19,6 +20,9 @@ PAYLOADS = ".payload"
 NEW = ".new"
 CORRUPT = ".corrupt"
 _STALE_NEW_S = 3600.0
+
+make_durable: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
+"""``fdatasync`` where there is one, else ``fsync`` (macOS)."""
 
 
 class Segment:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from collections.abc import Callable
 
-from headgate.stores.journal.segments import Segment
+from headgate.stores.journal.segments import Segment, make_durable
 
 
 class GroupCommit:
@@ -20,7 +19,7 @@ class GroupCommit:
 
     def __init__(self, on_error: Callable[[OSError], None], fdatasync: Callable[[int], None] | None = None) -> None:
         self._on_error = on_error
-        self._fdatasync = fdatasync or os.fdatasync
+        self._fdatasync = fdatasync or make_durable
         self._condition = threading.Condition()
         self._waiting: list[asyncio.Future[None]] = []
         self._dirty: set[Segment] = set()

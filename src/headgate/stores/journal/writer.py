@@ -29,7 +29,7 @@ from headgate.stores.journal.framing import (
     PayloadEntry,
     frame,
 )
-from headgate.stores.journal.segments import PAYLOADS, RECORDS, Segment, create_segment
+from headgate.stores.journal.segments import PAYLOADS, RECORDS, Segment, create_segment, make_durable
 from headgate.stores.journal.sync import GroupCommit
 
 Fsync = Literal["always", "interval", "never"]
@@ -211,7 +211,7 @@ class JournalWriter:
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
-            os.fdatasync(segment.fd)
+            make_durable(segment.fd)
             return None
         return self._commit.wait(segment, loop)
 
@@ -370,7 +370,7 @@ class JournalWriter:
 
     def _sync(self, segment: Segment) -> None:
         try:
-            os.fdatasync(segment.fd)
+            make_durable(segment.fd)
         except OSError as error:
             self._sync_failed(error)
 

@@ -1,0 +1,44 @@
+"""The schema: migrations and tables agree, newer databases are refused."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+
+from headgate.core.errors import ConfigError
+from headgate.stores.data import DataDir
+from headgate.stores.database import SCHEMA_HEAD, schema_version
+from headgate.stores.migrations import migrate
+from headgate.stores.schema import metadata
+
+
+def test_migrations_make_what_the_code_expects(data: DataDir) -> None:
+    """After all migrations there is no difference to the tables in ``schema``, and the version is the head."""
+    engine = data.open_engine()
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
+        assert connection.exec_driver_sql("PRAGMA auto_vacuum").scalar_one() == 2
+    engine.dispose()
+    assert schema_version(data.url) == SCHEMA_HEAD
+
+
+def test_a_newer_database_is_refused(data: DataDir) -> None:
+    """A database that a later release migrated is not touched, and the error says to upgrade."""
+    with sqlite3.connect(data.path / "headgate.db") as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    with pytest.raises(ConfigError, match="newer Headgate"):
+        migrate(data.url)
+
+
+def test_a_file_that_is_no_database_is_an_error(tmp_path: Path) -> None:
+    """A broken database file is told as such, not overwritten."""
+    data = DataDir(tmp_path / "data")
+    (data.path / "headgate.db").write_bytes(b"this is no database at all" * 100)
+    with pytest.raises(ConfigError, match="not a database"):
+        migrate(data.url)
