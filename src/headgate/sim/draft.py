@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
@@ -15,8 +16,8 @@ from headgate.sim.draws import Draws
 from headgate.sim.instance import make_instance
 from headgate.sim.words import generate_words
 
-_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 MAX_WORDS = 100_000
+_split_often = functools.lru_cache(maxsize=256)(tokens.split)  # its lists are shared: never changed in place
 
 
 class Call(msgspec.Struct):
@@ -43,7 +44,7 @@ class Choice(msgspec.Struct):
 
 
 class Draft(msgspec.Struct):
-    """All of what is said. ``id`` is 24 letters and digits, without any dialect's prefix."""
+    """All of what is said. ``id`` is 24 hex digits, without any dialect's prefix."""
 
     id: str
     model: str
@@ -90,7 +91,7 @@ def write_draft(
         rule: the rule that fits, or None.
         turn: counts the rule's answers, for ``texts`` in turn.
     """
-    identity = draws.word(_ALPHABET, 24)
+    identity = draws.word()
     position = turn() if rule is not None and rule.texts else 0
     choices = [_choice(behaviour, ask, word, draws, rule, position + index) for index in range(ask.n)]
     cached = int(ask.input_tokens * behaviour.cached)
@@ -105,7 +106,7 @@ def _choice(behaviour: Behaviour, ask: Ask, word: str, draws: Draws, rule: Rule 
         choice.reasoning = generate_words(draws, ask.reasoning)
     calls = _calls(ask, word, rule)
     if calls:
-        choice.calls = [Call(draws.word(_ALPHABET, 24), name, tokens.split(arguments)) for name, arguments in calls]
+        choice.calls = [Call(draws.word(), name, tokens.split(arguments)) for name, arguments in calls]
         choice.finish = "tool_calls"
     else:
         choice.text = _text(behaviour, ask, word, draws, rule, position)
@@ -150,7 +151,7 @@ def _text(behaviour: Behaviour, ask: Ask, word: str, draws: Draws, rule: Rule | 
         if rule.words is not None:
             return generate_words(draws, min(int(rule.words.draw(draws)), MAX_WORDS))
         if rule.echo:
-            return tokens.split(ask.text)
+            return _echo(ask.text)
     if ask.output is not None:
         value = {"echo": ask.text} if ask.output is True else make_instance(ask.output)
         return tokens.split(msgspec.json.encode(value).decode())
@@ -160,7 +161,11 @@ def _text(behaviour: Behaviour, ask: Ask, word: str, draws: Draws, rule: Rule | 
         amount = words_asked(name)
         if amount is not None:
             return generate_words(draws, amount)
-    return tokens.split(ask.text)
+    return _echo(ask.text)
+
+
+def _echo(text: str) -> list[str]:
+    return _split_often(text) if len(text) <= 4096 else tokens.split(text)
 
 
 def words_asked(name: str) -> int | None:

@@ -46,15 +46,9 @@ class Draws:
         """Returns an exponential number with mean 1."""
         return -math.log(1.0 - self.uniform())
 
-    def word(self, alphabet: str, length: int) -> str:
-        """Returns ``length`` characters of ``alphabet``, for ids."""
-        size, number, out = len(alphabet), 0, []
-        for position in range(length):
-            if position % 8 == 0:
-                number = self.bits()
-            number, digit = divmod(number, size)
-            out.append(alphabet[digit])
-        return "".join(out)
+    def word(self) -> str:
+        """Returns 24 hex digits, for ids."""
+        return f"{self.bits():016x}{self.bits() & 0xFFFFFFFF:08x}"
 
 
 def call_key(seed: int, body: bytes, occurrence: int) -> int:

@@ -13,7 +13,7 @@ from headgate.sim import wire_anthropic, wire_openai
 from headgate.sim.ask import Ask, BadAsk, Wire
 from headgate.sim.ask_anthropic import count_input, read_messages
 from headgate.sim.ask_openai import read_chat, read_embeddings
-from headgate.sim.behaviour import Behaviour, draw_pace
+from headgate.sim.behaviour import INSTANTLY, Behaviour, draw_pace
 from headgate.sim.draft import Draft, blank, filtered, find_rule, write_draft
 from headgate.sim.draws import Draws, call_key
 from headgate.sim.fault import Fault, parse_fault, parse_fault_header
@@ -150,6 +150,7 @@ class Sim:
             first=_number(headers, b"x-sim-first-token-ms", 0.001),
         )
         anthropic = ask.wire == "anthropic"
+        amount = draft.output_tokens
         answer = Answer(
             headers={
                 b"content-type": _SSE if ask.stream else JSON,
@@ -157,13 +158,13 @@ class Sim:
             },
             model=ask.model,
             input_tokens=draft.input_tokens,
-            output_tokens=draft.output_tokens,
+            output_tokens=amount,
         )
         if ask.stream:
-            answer.content = draft.output_tokens + sum(len(choice.calls) for choice in draft.choices)
+            answer.content = amount + sum(len(choice.calls) for choice in draft.choices)
             answer.pieces = wire_anthropic.stream(draft, pace) if anthropic else wire_openai.stream(draft, ask, pace)
         else:
-            answer.at = pace.first + draft.longest * pace.gap
+            answer.at = pace.first + draft.longest * pace.gap if pace is not INSTANTLY else 0.0
             answer.body = wire_anthropic.render(draft) if anthropic else wire_openai.render(draft)
         return answer
 

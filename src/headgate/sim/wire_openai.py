@@ -54,10 +54,11 @@ def error_event(status: int, message: str | None = None) -> bytes:
 
 def usage(draft: Draft) -> dict[str, Any]:
     """Returns the usage object of an answer."""
+    output_tokens = draft.output_tokens
     return {
         "prompt_tokens": draft.input_tokens,
-        "completion_tokens": draft.output_tokens,
-        "total_tokens": draft.input_tokens + draft.output_tokens,
+        "completion_tokens": output_tokens,
+        "total_tokens": draft.input_tokens + output_tokens,
         "prompt_tokens_details": {"cached_tokens": draft.cached_tokens, "audio_tokens": 0},
         "completion_tokens_details": {
             "reasoning_tokens": draft.reasoning_tokens,

@@ -7,7 +7,7 @@ from headgate.sim.draws import Draws
 _TEXT = (
     "lorem ipsum dolor sit amet elit sed do magna aliqua enim ad minim veniam quis nisi ut ex ea aute irure in "
     "velit esse cillum eu fugiat nulla sint non sunt culpa qui mollit anim id est labor the river light of "
-    "morning stone gate opens slowly over green fields and old walls hold warm wind from south small boats rest "
+    "dawn stone gate opens slowly over green fields and old walls hold warm wind from south small boats rest "
     "near quiet shore where people mend nets talk about rain while clouds drift past far hills a bell rings "
     "once then again each voice finds its answer like water seeks level paths cross every hour carry bread salt "
     "mail news some arrive late but all arrive at last no door stays closed for long when many hands push it "
