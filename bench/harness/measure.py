@@ -83,7 +83,7 @@ def unary(contestant: Contestant, floor: Contestant | None, plan: Plan) -> dict[
         "cpu_user_us": statistics.median(c.user_us for c in costs),
         "cpu_system_us": statistics.median(c.system_us for c in costs),
         "recorder_us": recorder_us if contestant.recorder() else None,
-        "cpu_with_recorder_us": us + recorder_us,
+        "cpu_with_recorder_us": us + recorder_us if contestant.recorder() else None,
         "requests_per_s": statistics.median(c.sample.requests / c.sample.seconds for c in costs),
         "requests_per_core_s": 1e6 / us if us else None,
         "p50_us_64": statistics.median(c.sample.p50_us for c in costs),
