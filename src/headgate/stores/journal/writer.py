@@ -164,6 +164,7 @@ class JournalWriter:
             if self._payload_segment is None:
                 return
             if written != len(data):
+                self.stats.payloads_shed += written >= 0
                 self._cut(self._payload_segment)
                 return
             segment.size += written
@@ -211,7 +212,7 @@ class JournalWriter:
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
-            make_durable(segment.fd)
+            self._sync(segment)
             return None
         return self._commit.wait(segment, loop)
 
@@ -282,9 +283,11 @@ class JournalWriter:
             files.append((segment.path, segment.entries))
             segment.close()
         for path, entries in files:
-            if path.exists():
-                path.unlink(missing_ok=True)
+            try:
+                path.unlink()
                 count += entries
+            except OSError:  # the recorder has it already, or the disk refuses this too: no room to be had
+                continue
         self.stats.payloads_shed += count
         if count:
             self._say("shed", "the disk is full: %d payloads were given up to make room for records", count)
