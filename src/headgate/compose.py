@@ -20,8 +20,8 @@ from headgate.dialects.anthropic import Anthropic
 from headgate.dialects.anthropic.count_dialect import AnthropicCount
 from headgate.dialects.base import Dialect
 from headgate.dialects.embeddings import Embeddings
-from headgate.dialects.openai_chat import OpenAIChat
 from headgate.dialects.models import ModelInfo
+from headgate.dialects.openai_chat import OpenAIChat
 from headgate.pipeline.account import Account
 from headgate.pipeline.auth import auth
 from headgate.pipeline.decode import decode

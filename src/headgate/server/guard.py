@@ -94,7 +94,7 @@ class Guard:
                 wait = limits.heartbeat - (now - self.silent_since)
                 if wait <= 0.001:
                     self.silent_since = now
-                    self._loop.create_task(self._beat(self.beat))  # noqa: RUF006 - awaits one send, at most
+                    self._loop.create_task(self._beat(self.beat))
                 else:
                     pause = min(pause, wait)
         self._timer = self._loop.call_later(pause, self._look)
