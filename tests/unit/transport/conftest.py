@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
@@ -62,7 +64,7 @@ class Peer:
     async def gone(self) -> None:
         """Waits until no client connection is open."""
         async with asyncio.timeout(3):
-            while self.open:
+            while self.open:  # noqa: ASYNC110
                 await asyncio.sleep(0.002)
 
     async def stop(self) -> None:
@@ -115,7 +117,7 @@ class Net:
     async def drained(self, pool: Pool) -> None:
         """Waits until neither side has a connection open."""
         async with asyncio.timeout(3):
-            while pool.stats()["open"] or any(peer.open for peer in self.peers):
+            while pool.stats()["open"] or any(peer.open for peer in self.peers):  # noqa: ASYNC110
                 await asyncio.sleep(0.002)
 
     async def stop(self) -> None:
@@ -127,9 +129,6 @@ class Net:
 
 def reset(writer: asyncio.StreamWriter) -> None:
     """Ends a connection with RST."""
-    import socket
-    import struct
-
     sock = writer.get_extra_info("socket")
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
