@@ -71,6 +71,4 @@ def get_count(data: dict[str, Any], key: str, path: str = "") -> int | None:
 
 def rest(data: dict[str, Any], *known: str) -> dict[str, Any]:
     """Returns the keys that nobody asked for, with their values; nulls mean absent."""
-    if len(data) == len(known):
-        return {}
     return {key: value for key, value in data.items() if key not in known and value is not None}
