@@ -54,4 +54,10 @@ def _object(model: ModelInfo, shape: Shape) -> dict[str, Any]:
     if shape == "openai":
         return {"id": model.id, "object": "model", "created": model.created, "owned_by": model.owner}
     created = datetime.fromtimestamp(model.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return {"type": "model", "id": model.id, "display_name": model.title or model.id, "created_at": created}
+    return {
+        "type": "model",
+        "id": model.id,
+        "display_name": model.title or model.id,
+        "created_at": created,
+        "lifecycle": "active",
+    }
