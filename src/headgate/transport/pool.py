@@ -91,9 +91,7 @@ class Pool:
 
         What ``on_abort`` is given is a bound method of the exchange, which is also the ``Pending``.
         """
-        loop = self._loop
-        if loop is None:
-            self._loop = loop = asyncio.get_running_loop()
+        loop = self._loop or self._bind()
         exchange = HttpExchange(loop, self._max_body)
         if on_abort is not None:
             on_abort(exchange.abort)
@@ -153,6 +151,10 @@ class Pool:
             "created": self._created,
             "reused": self._reused,
         }
+
+    def _bind(self) -> asyncio.AbstractEventLoop:
+        self._loop = asyncio.get_running_loop()
+        return self._loop
 
     def _request(self, method: str, target: bytes, headers: bytes, size: int, body: bytes) -> bytes:
         """Returns the head, and ``body`` behind it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -54,8 +55,8 @@ class Peer:
         except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
+            await part(writer)
             self.open -= 1
-            writer.transport.abort()
 
     async def request(self, reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
         self.requests.append(await read_request(reader))
@@ -125,6 +126,15 @@ class Net:
             await pool.aclose()
         for peer in self.peers:
             await peer.stop()
+
+
+async def part(writer: asyncio.StreamWriter) -> None:
+    """Closes a connection once what was written is out, or after a moment at most."""
+    writer.close()
+    with contextlib.suppress(OSError, TimeoutError):
+        async with asyncio.timeout(0.2):
+            await writer.wait_closed()
+    writer.transport.abort()
 
 
 def reset(writer: asyncio.StreamWriter) -> None:
