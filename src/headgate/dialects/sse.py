@@ -52,12 +52,20 @@ class SseSplitter:
         rest = blocks.pop()
         if rest:
             self._wait(rest)
-        return [
-            (block + b"\n\n", b"", block[6:])
-            if block.startswith(b"data: ") and b"\n" not in block
-            else _parse(block + b"\n\n", block)
-            for block in blocks
-        ]
+        events: list[SseEvent] = []
+        for block in blocks:
+            # The two forms that providers write, one data line with or without a name, need no look at every line.
+            if block.startswith(b"data: "):
+                if b"\n" not in block:
+                    events.append((block + b"\n\n", b"", block[6:]))
+                    continue
+            elif block.startswith(b"event: "):
+                at = block.find(b"\n") + 1
+                if block.startswith(b"data: ", at) and block.find(b"\n", at) < 0:
+                    events.append((block + b"\n\n", block[7 : at - 1], block[at + 6 :]))
+                    continue
+            events.append(_parse(block + b"\n\n", block))
+        return events
 
     def rest(self) -> bytes:
         """Returns the bytes after the last whole event, and forgets them."""
@@ -89,11 +97,6 @@ class SseSplitter:
 
 
 def _parse(raw: bytes, block: bytes) -> SseEvent:
-    if block.startswith(b"event: ") and b"\r" not in block:
-        # One name and one data line, as Anthropic writes them: no need to look at every line.
-        name, _, line = block.partition(b"\n")
-        if line.startswith(b"data: ") and b"\n" not in line:
-            return raw, name[7:], line[6:]
     name = b""
     data: list[bytes] = []
     for line in _LINES.split(block):

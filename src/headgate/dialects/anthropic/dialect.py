@@ -46,11 +46,12 @@ class Anthropic(Dialect):
         view.model = peek(fields, "model", STRING, "a string") or ""
         if not view.model:
             raise BadRequest("'model' is missing; name the model to use.", code="missing_field", param="model")
-        view.stream = peek(fields, "stream", BOOLEAN, "a boolean") or False
-        limit = peek(fields, "max_tokens", INTEGER, "a whole number")
-        if limit is not None and limit < 1:
-            raise BadRequest("'max_tokens' must be 1 or more.", code="invalid_value", param="max_tokens")
-        view.max_tokens = limit
+        if "stream" in fields:
+            view.stream = peek(fields, "stream", BOOLEAN, "a boolean") or False
+        if "max_tokens" in fields:
+            limit = view.max_tokens = peek(fields, "max_tokens", INTEGER, "a whole number")
+            if limit is not None and limit < 1:
+                raise BadRequest("'max_tokens' must be 1 or more.", code="invalid_value", param="max_tokens")
         if "metadata" in fields:
             metadata = peek(fields, "metadata", _METADATA, "an object whose 'user_id' is a string")
             view.user = (metadata.user_id or "") if metadata is not None else ""

@@ -93,7 +93,7 @@ class AnthropicStream(StreamDecoder):
         if self.error is not None:
             raise self.error
         frames: list[Frame] = []
-        add, delta = frames.append, self._delta
+        add, get, summary = frames.append, self._blocks.get, self.summary
         try:
             for raw, _, payload in self._splitter.feed(data):
                 try:
@@ -101,7 +101,12 @@ class AnthropicStream(StreamDecoder):
                 except (msgspec.DecodeError, UnicodeDecodeError) as error:
                     event = _odd(payload, error)
                 if event.type == "content_block_delta":
-                    add(delta(raw, event, payload))
+                    part, block = event.delta, get(event.index)
+                    if block is not None and part is not None and part.type == "text_delta" and block.kind == "text":
+                        summary.content_chars += len(part.text)
+                        add(Frame(_CONTENT, raw, event, _text))
+                    else:
+                        add(self._delta(raw, event, payload))
                     continue
                 add(self._rare(raw, event, payload))
                 if self.error is not None:
@@ -191,7 +196,7 @@ class AnthropicStream(StreamDecoder):
             if self.summary.finish is None:
                 raise _cut()
             self.summary.complete = True
-            self._blocks = {}
+            self._blocks.clear()
             return Frame(Kind.MARKER, raw, events=(End(),))
         if kind == "error":
             return self._fail(raw, event, payload)

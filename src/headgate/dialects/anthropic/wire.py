@@ -12,26 +12,26 @@ from headgate.core.usage import Usage
 NAME = "anthropic"
 
 
-class CacheCreation(msgspec.Struct):
+class CacheCreation(msgspec.Struct, gc=False):
     """Cache writes by lifetime."""
 
     ephemeral_5m_input_tokens: int = 0
     ephemeral_1h_input_tokens: int = 0
 
 
-class OutputDetails(msgspec.Struct):
+class OutputDetails(msgspec.Struct, gc=False):
     """What of the output was thinking."""
 
     thinking_tokens: int | None = 0
 
 
-class ServerToolUse(msgspec.Struct):
+class ServerToolUse(msgspec.Struct, gc=False):
     """Calls of provider-side tools."""
 
     web_search_requests: int | None = 0
 
 
-class WireUsage(msgspec.Struct):
+class WireUsage(msgspec.Struct, gc=False):
     """Token counts as Anthropic writes them: cache reads and writes stand beside ``input_tokens``.
 
     In a stream ``message_delta`` repeats counts cumulatively; what it leaves out stays as ``message_start`` said.
@@ -112,7 +112,7 @@ class WireError(msgspec.Struct):
     message: str = ""
 
 
-class AnswerBlock(msgspec.Struct):
+class AnswerBlock(msgspec.Struct, gc=False):
     """As much of a unary answer's block as its size needs."""
 
     type: str
@@ -136,7 +136,7 @@ class StartMessage(msgspec.Struct):
     usage: WireUsage | None = None
 
 
-class Delta(msgspec.Struct):
+class Delta(msgspec.Struct, gc=False):
     """The ``delta`` of ``content_block_delta`` and of ``message_delta``, in one struct: one decoder for all."""
 
     type: str = ""
@@ -148,7 +148,7 @@ class Delta(msgspec.Struct):
     stop_reason: str | None = None
 
 
-class StreamEvent(msgspec.Struct):
+class StreamEvent(msgspec.Struct, gc=False):
     """Any stream event. What is raw here is decoded only when somebody asks for the neutral event."""
 
     type: str
@@ -160,7 +160,7 @@ class StreamEvent(msgspec.Struct):
     error: WireError | None = None
 
 
-class BlockHead(msgspec.Struct):
+class BlockHead(msgspec.Struct, gc=False):
     """As much of a ``content_block`` as tells what it is and whether anybody sees it yet."""
 
     type: str
@@ -168,7 +168,7 @@ class BlockHead(msgspec.Struct):
     thinking: str = ""
 
 
-class Answer(msgspec.Struct):
+class Answer(msgspec.Struct, gc=False):
     """A unary answer, or the error that stands in its place."""
 
     type: str = ""
