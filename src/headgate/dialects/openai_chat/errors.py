@@ -83,7 +83,7 @@ _STATUS_OF = {
 }
 _CALLERS = frozenset({"invalid_request", "not_found", "too_large", "context_length", "content_filter"})
 _KEYS = re.compile(
-    r"(?i)(?<=provided: )\S+|(?<=api key: )\S+|\S*\*{3,}\S*"
+    r"(?i)(?<=provided: )\S+|(?<=api key: )\S+|(?<!\S)\S*?\*{3}\S*"
     r"|\b(?:sk|pk|rk|gsk|xai|hg|pplx|tgp|r8|hf|nvapi|csk|fw)[-_][\w*-]{6,}|\bAIza[\w-]{10,}|\bBearer\s+\S+|\b[0-9a-f]{32,}\b"
 )
 
