@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import pathlib
 import sys
 from typing import Any
@@ -70,3 +71,41 @@ def test_most_pass_without_loss(table: dict[tuple[str, str], Any]) -> None:
     """Loud is the exception: nine of ten answers cross whole."""
     answers = [row for (route, _), row in table.items() if " answer as " in route]
     assert sum(row.passed for row in answers) > 9 * sum(row.loud for row in answers)
+
+
+def test_openai_results_pass_the_openapi_file(shared_data: pathlib.Path) -> None:
+    """Anthropic answers as OpenAI bodies and chunks, and Anthropic requests as OpenAI ones, fit OpenAI's own file."""
+    jsonschema = pytest.importorskip("jsonschema")
+    yaml = pytest.importorskip("yaml")
+    with open(shared_data / "specs" / "openai.openapi.yaml", "rb") as file:
+        components = nullable(yaml.load(file, yaml.CSafeLoader)["components"])
+    schemas = {
+        name: jsonschema.Draft202012Validator({"$ref": f"#/components/schemas/{name}", "components": components})
+        for name in (
+            "CreateChatCompletionResponse",
+            "CreateChatCompletionStreamResponse",
+            "CreateChatCompletionRequest",
+        )
+    }
+    for one in recordings.messages_exchanges(shared_data):
+        if one.status != 200:
+            continue
+        events = across.events_of(across.ANTHROPIC, one.body, one.stream)
+        body, _ = across.rendered(across.OPENAI, events, False)
+        schemas["CreateChatCompletionResponse"].validate(json.loads(body))
+        body, _ = across.rendered(across.OPENAI, events, True)
+        for chunk in [*across.sse(body)][:3] + [*across.sse(body)][-3:]:
+            schemas["CreateChatCompletionStreamResponse"].validate(chunk)
+        conversation = across.ANTHROPIC.read_request(across.ANTHROPIC.view(one.request))
+        encoded = across.OPENAI.write_request(conversation, max_tokens_field="max_completion_tokens", stream_usage=True)
+        schemas["CreateChatCompletionRequest"].validate(json.loads(encoded.body))
+
+
+def nullable(value: Any) -> Any:
+    """Rewrites OpenAPI 3.0's ``nullable``, which the file still uses, as JSON Schema."""
+    if isinstance(value, list):
+        return [nullable(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    tidy = {key: nullable(item) for key, item in value.items() if key != "nullable"}
+    return {"anyOf": [tidy, {"type": "null"}]} if value.get("nullable") is True else tidy
