@@ -1,12 +1,14 @@
 # Every target does its own set-up in .venv, from the committed locks; the second run starts at once.
 .DEFAULT_GOAL := help
-.PHONY: help serve test check bench prove docs docs-serve format lock clean
+.PHONY: help serve test check check-lint check-format check-types check-rooms check-docs bench prove docs docs-serve format lock clean
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/sh
 PORT ?= 8080
 BIN := .venv/bin
 SETUP_INPUTS := pyproject.toml scripts/setup.sh requirements/build.lock requirements/runtime.lock
 STEP := @sh scripts/quietly.sh
+# The variable silences a notice about MkDocs 2, not a warning about these pages.
+MKDOCS := env NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -25,24 +27,34 @@ serve: .venv/.runtime-ready ## the gateway on its embedded defaults (PORT=8080, 
 test: .venv/.dev-ready ## all tests (ARGS="-k journal" for some)
 	@$(BIN)/python -m pytest $(ARGS)
 
-check: .venv/.dev-ready ## lint, format, types, rooms, docs
-	$(STEP) "lint" $(BIN)/ruff check .
-	$(STEP) "format" $(BIN)/ruff format --check .
-	$(STEP) "types" $(BIN)/mypy
-	$(STEP) "rooms" $(BIN)/python scripts/rooms.py
-	$(STEP) "docs" env NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+check: check-lint check-format check-types check-rooms check-docs ## lint, format, types, rooms, docs
 	@echo "check: all is well"
+
+check-lint: .venv/.dev-ready
+	$(STEP) "lint" $(BIN)/ruff check .
+
+check-format: .venv/.dev-ready
+	$(STEP) "format" $(BIN)/ruff format --check .
+
+check-types: .venv/.dev-ready
+	$(STEP) "types" $(BIN)/mypy
+
+check-rooms: .venv/.dev-ready
+	$(STEP) "rooms" $(BIN)/python scripts/rooms.py
+
+check-docs: .venv/.dev-ready
+	$(STEP) "docs" $(MKDOCS) build --strict
 
 format: .venv/.dev-ready ## rewrites the code as `make check` wants it
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
 docs: .venv/.dev-ready ## the documentation into site/, strictly
-	$(STEP) "docs" env NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	$(STEP) "docs" $(MKDOCS) build --strict
 	@echo "docs: open site/index.html"
 
 docs-serve: .venv/.dev-ready ## the documentation, live, on port 8000
-	@env NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
+	@$(MKDOCS) serve
 
 bench: .venv/.dev-ready ## nginx, this gateway and its peers, side by side, over the same load
 	@$(BIN)/python bench/run $(ARGS); status=$$?; $(BIN)/python scripts/proofs.py && exit $$status

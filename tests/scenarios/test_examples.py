@@ -7,6 +7,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import textwrap
 import threading
 from collections.abc import Iterator
 
@@ -14,6 +15,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+PAGES = ["README.md", "docs/quickstart.md"]
 SHOWN = {
     "openai_sdk": ["record: headgate record hg_", "answered by sim/echo"],
     "anthropic_sdk": ["stop: end_turn", "counted: "],
@@ -63,14 +65,12 @@ def _environment(**more: str) -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if not secret.search(key)} | more
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_an_example_runs(path: pathlib.Path, url: str, tmp_path: pathlib.Path) -> None:
-    """An example ends well, says nothing on stderr, and prints what it promises to show."""
-    assert path.stem in SHOWN, "say in SHOWN what this example prints"
+def _run(folder: pathlib.Path, *arguments: str, **environment: str) -> str:
+    """What Python prints when it is run so in ``folder``; it must end well and leave stderr empty."""
     done = subprocess.run(
-        [sys.executable, path],
-        cwd=tmp_path,
-        env=_environment(HEADGATE_URL=url),
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=_environment(**environment),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -79,8 +79,33 @@ def test_an_example_runs(path: pathlib.Path, url: str, tmp_path: pathlib.Path) -
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
+    return done.stdout
+
+
+def snippets() -> list[object]:
+    """The Python of the first pages that a reader can paste as it is: whole programs against the default address."""
+    found: list[object] = []
+    for page in PAGES:
+        text = (ROOT / page).read_text()
+        for number, block in enumerate(re.findall(r"^ *```python\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)):
+            if "base_url=" in block or "SyncGateway()" in block:
+                found.append(pytest.param(textwrap.dedent(block), id=f"{page}-{number}"))
+    return found
+
+
+@pytest.mark.parametrize("code", snippets())
+def test_a_snippet_of_the_first_pages_runs(code: str, url: str, tmp_path: pathlib.Path) -> None:
+    """What README and quickstart show works when it is pasted, against a gateway on its embedded defaults."""
+    assert "Hello, gate!" in _run(tmp_path, "-c", code.replace("http://127.0.0.1:8080", url))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_runs(path: pathlib.Path, url: str, tmp_path: pathlib.Path) -> None:
+    """An example ends well, says nothing on stderr, and prints what it promises to show."""
+    assert path.stem in SHOWN, "say in SHOWN what this example prints"
+    output = _run(tmp_path, str(path), HEADGATE_URL=url)
     for words in SHOWN[path.stem]:
-        assert words in done.stdout, f"{words!r} is not in:\n{done.stdout}"
+        assert words in output
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
