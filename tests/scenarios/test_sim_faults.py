@@ -431,3 +431,13 @@ async def test_the_client_that_leaves_is_counted() -> None:
                 break
             await asyncio.sleep(0.01)
         assert (server.sim.meter.cancelled, server.sim.meter.live_calls) == (1, 0)
+
+
+def test_the_same_under_uvloop(certificate: pathlib.Path) -> None:
+    """The event loop that ``headgate sim`` runs on resets, refuses and breaks TLS as asyncio's does."""
+    uvloop = pytest.importorskip("uvloop")
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(test_tls_and_its_failure(certificate))
+        runner.run(test_refuse_closes_the_port_and_opens_it_again())
+        runner.run(test_streams_that_stop_in_the_middle(OPENAI, "reset-mid-stream", "reset"))
+        runner.run(test_faults_before_the_body(ANTHROPIC, True, "reset-in-headers", "reset", "torn"))

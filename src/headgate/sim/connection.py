@@ -45,7 +45,6 @@ class Connection(asyncio.Protocol):
         self._timer: tuple[int, int] | None = None
         self._keep = self._paused = self._chunked = False
         self._counted = self._local = False
-        self._early = b""
         self._began = 0.0
         self._clear()
 
@@ -56,30 +55,24 @@ class Connection(asyncio.Protocol):
         self._server.opened(self)
         peer = transport.get_extra_info("peername")
         self._local = not isinstance(peer, tuple) or str(peer[0]).startswith(_LOOPBACK)
-        if self._early:
-            self.data_received(self._early)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone; a call under way counts as cancelled."""
-        if self._transport is None:
-            return  # gone before its TLS handshake was reported done
         self._transport = None
         self._waiting.clear()
         self._finish(completed=False)
         self._server.closed(self)
 
     def data_received(self, data: bytes) -> None:
-        """Request bytes came in; with TLS they may come before ``connection_made``."""
-        if self._transport is None:
-            self._early += data
-            return
+        """Request bytes came in."""
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self.close()
         except httptools.HttpParserError:
-            self._transport.write(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
-            self._transport.close()
+            if self._transport is not None:
+                self._transport.write(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+                self._transport.close()
 
     def pause_writing(self) -> None:
         """The client reads too slowly."""

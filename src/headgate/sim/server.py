@@ -6,15 +6,14 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from typing import cast
 
 from headgate.sim.behaviour import Behaviour
 from headgate.sim.connection import Connection
 from headgate.sim.engine import Sim
 from headgate.sim.play import Hit
+from headgate.sim.tls import TlsListener
 from headgate.sim.wheel import Wheel
 
-_ALERT = b"\x15\x03\x03\x00\x02\x02\x28"  # a fatal TLS alert: handshake_failure (RFC 8446, 6.2)
 _WATCH = 0.05
 _BACKLOG = 4096
 
@@ -34,11 +33,10 @@ class SimServer:
         self.host, self.port = host, port
         self.wheel = Wheel(self.loop)
         self._tls = tls
-        self._listener: asyncio.Server | None = None
+        self._listener: asyncio.Server | TlsListener | None = None
         self._connections: set[Connection] = set()
         self._empty = asyncio.Event()
         self._empty.set()
-        self._upgrades: set[asyncio.Task[None]] = set()
         self._refuse_until = self._break_tls_until = 0.0
         self._watcher: asyncio.Task[None] | None = None
 
@@ -63,11 +61,10 @@ class SimServer:
             self._watcher.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._watcher
+        listener = self._listener
         self._unlisten()
-        for upgrade in tuple(self._upgrades):
-            upgrade.cancel()
-        if self._upgrades:
-            await asyncio.gather(*self._upgrades, return_exceptions=True)
+        if isinstance(listener, TlsListener):
+            await listener.wait_closed()
         for connection in tuple(self._connections):
             connection.close()
         await self._empty.wait()
@@ -98,34 +95,20 @@ class SimServer:
         """Whether handshakes are to fail now."""
         return self.loop.time() < self._break_tls_until or self.sim.scheduled("tls-failure")
 
-    def upgrade(self, transport: asyncio.Transport) -> None:
-        """Does the TLS handshake on a connection just accepted."""
-        task = asyncio.create_task(self._handshake(transport))
-        self._upgrades.add(task)
-        task.add_done_callback(self._upgrades.discard)
-
-    async def _handshake(self, transport: asyncio.Transport) -> None:
-        assert self._tls is not None
-        connection = Connection(self)
-        try:
-            secured = await self.loop.start_tls(transport, connection, self._tls, server_side=True)
-        except (OSError, ssl.SSLError):
-            transport.abort()  # the client gave up, or is no TLS client: its affair
-            return
-        if secured is None:
-            transport.abort()
-            return
-        connection.connection_made(secured)
-
     async def _listen(self) -> None:
-        factory = (lambda: _Greeter(self)) if self._tls is not None else (lambda: Connection(self))
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         listening = socket.socket(family, socket.SOCK_STREAM)
         try:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listening.bind((self.host, self.port))
             self.port = listening.getsockname()[1]
-            self._listener = await self.loop.create_server(factory, sock=listening, backlog=_BACKLOG)
+            if self._tls is not None:
+                listening.listen(_BACKLOG)
+                self._listener = TlsListener(listening, self._tls, lambda: Connection(self), self.breaks_tls)
+            else:
+                self._listener = await self.loop.create_server(
+                    lambda: Connection(self), sock=listening, backlog=_BACKLOG
+                )
         except BaseException:
             listening.close()
             raise
@@ -149,23 +132,6 @@ class SimServer:
                     await self._listen()
                 except OSError:
                     continue  # somebody else has the port for now; try again at the next turn
-
-
-class _Greeter(asyncio.Protocol):
-    """What a TLS port does first: a handshake, or an alert where one is to fail."""
-
-    def __init__(self, server: SimServer) -> None:
-        self._server = server
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Accepted."""
-        plain = cast(asyncio.Transport, transport)  # uvloop's are no subclasses of asyncio's
-        if self._server.breaks_tls():
-            plain.write(_ALERT)
-            plain.close()
-            return
-        plain.pause_reading()
-        self._server.upgrade(plain)
 
 
 async def serve(
