@@ -11,7 +11,7 @@ STEP := @sh scripts/quietly.sh
 MKDOCS := env NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 .venv/.runtime-ready: $(SETUP_INPUTS)
 	@sh scripts/setup.sh runtime
