@@ -72,7 +72,7 @@ def render(results: Iterable[Mapping[str, Any]]) -> str:
     """Returns the whole page."""
     parts = [HEAD]
     for result in results:
-        parts.append(f"## {cell(result['title'])}\n")
+        parts.append(f"## {result['title']}\n")
         source = f"`bench/results/{result['name']}.json`"
         when = f", measured {cell(result['measured_at'])}" if result.get("measured_at") else ""
         where = f" on {cell(result['machine'])}" if result.get("machine") else ""
@@ -80,7 +80,10 @@ def render(results: Iterable[Mapping[str, Any]]) -> str:
         if result.get("about"):
             parts.append(f"{result['about']}\n")
         if result.get("bars"):
-            parts.append(table(result["bars"]))
+            bars = [
+                {**bar, "holds": "not measured" if bar.get("holds") is None else bar["holds"]} for bar in result["bars"]
+            ]
+            parts.append(table(bars))
         if result["rows"]:
             parts.append(table(result["rows"]))
     if len(parts) == 1:
