@@ -16,6 +16,7 @@ from headgate.config.settings import ProviderSettings, Settings, StepSettings, T
 from headgate.core.call import Deployment, Handler, Timeouts
 from headgate.core.clock import Clock, Ids, SystemClock
 from headgate.core.ports import Journal, KeyRing, Transport
+from headgate.core.ticker import Ticker
 from headgate.dialects.anthropic import Anthropic
 from headgate.dialects.anthropic.count_dialect import AnthropicCount
 from headgate.dialects.base import Dialect
@@ -56,6 +57,7 @@ class Core:
         dialects: every client dialect by name.
         models: the configured models by name, in order.
         keys, journal, clock, ids, loop: as injected.
+        ticker: the one timer for short waits.
         closers: what ``aclose`` closes after the connections, in order.
         created: when it was composed, in seconds since 1970.
     """
@@ -82,6 +84,7 @@ class Core:
         self.clock: Clock = clock or SystemClock()
         self.ids = ids or Ids(self.clock)
         self.loop = asyncio.get_running_loop()
+        self.ticker = Ticker(self.loop)
         self.journal = journal
         self.keys = keys
         self.created = int(time.time())
@@ -122,7 +125,7 @@ class Core:
 
     def _deployment(self, step: StepSettings) -> Deployment:
         driver = Driver(self._providers[step.provider], step.model, self.dialects, self._strict)
-        handler = timeout(upstream(driver, self.clock))
+        handler = timeout(upstream(driver, self.clock), self.ticker)
         return Deployment(step.name, step.provider, step.model, handler, _timeouts(step.timeouts), step.max_tokens)
 
     def _direct_deployment(self, name: str) -> Deployment | None:

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+import warnings
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
-import msgspec
-
 from headgate.client.answer import Answer, Folder
-from headgate.client.stream import Stream
+from headgate.client.request import Request
+from headgate.client.stream import Opening, Stream
 from headgate.compose import Core, open_core
 from headgate.config.load import load_settings
 from headgate.config.settings import Settings
-from headgate.core.call import Call, Principal, Priority
+from headgate.core.call import Priority
 from headgate.core.errors import BadRequest, HeadgateError
-from headgate.core.record import Record
 
-_LIBRARY = Principal("", "library", role="admin", direct=True)
+Messages = str | Sequence[Mapping[str, Any]]
+"""A conversation in the shape of its dialect; a text stands for one user message."""
 
 
 class Gateway:
@@ -29,10 +30,12 @@ class Gateway:
     with ``aclose`` (or leave the ``async with``), so that its journal is handed over and connections end.
 
     Example:
-        >>> async with Gateway() as gateway:
-        ...     answer = await gateway.complete(model="sim/echo", messages=[{"role": "user", "content": "Hi"}])
-        ...     print(answer.text)
-        Hi
+        >>> async def main() -> None:
+        ...     async with Gateway() as gateway:
+        ...         answer = await gateway.complete("sim/echo", "Hi")
+        ...         print(answer.text, answer.finish, answer.deployment)
+        >>> asyncio.run(main())
+        Hi stop sim/echo
     """
 
     def __init__(
@@ -50,12 +53,15 @@ class Gateway:
         Raises:
             ConfigError: something in the configuration is wrong; the message says what and where.
         """
+        self._core: Core | None = None
         given = {"data.dir": ("data", os.path.abspath(data))} if data is not None else {}
         self._settings = settings or load_settings(config, overrides=given)
-        self._core: Core | None = None
+        self._closed = False
         self._opening: asyncio.Lock | None = None
+        self._streams: weakref.WeakSet[Stream] = weakref.WeakSet()
 
     async def __aenter__(self) -> Gateway:
+        self._closed = False
         await self._open()
         return self
 
@@ -64,16 +70,28 @@ class Gateway:
     ) -> None:
         await self.aclose()
 
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "open" if self._core is not None else "not open yet"
+        return f"<Gateway {state}, data in {self._settings.data.dir}>"
+
+    def __del__(self) -> None:
+        if self._core is not None:
+            warnings.warn(f"{self!r} was dropped without aclose()", ResourceWarning, stacklevel=2, source=self)
+
     async def aclose(self) -> None:
-        """Closes connections and hands the journal to the recorder. Idempotent."""
+        """Ends streams that are still open, closes connections, hands the journal to the recorder. Idempotent."""
+        self._closed = True
         core, self._core = self._core, None
-        if core is not None:
-            await core.aclose()
+        if core is None:
+            return
+        for stream in list(self._streams):
+            await stream.aclose()
+        await core.aclose()
 
     async def complete(
         self,
         model: str,
-        messages: Sequence[Mapping[str, Any]] | None = None,
+        messages: Messages | None = None,
         *,
         dialect: str = "openai_chat",
         timeout: float | None = None,  # noqa: ASYNC109 - the deadline of the call, recorded with it
@@ -89,7 +107,7 @@ class Gateway:
 
         Args:
             model: a configured model, or ``provider/model``.
-            messages: the conversation, in the shape of ``dialect``.
+            messages: the conversation, in the shape of ``dialect``; a text stands for one user message.
             dialect: ``"openai_chat"``, ``"anthropic"`` or ``"embeddings"``: the shape of messages and parameters.
             timeout: seconds that the whole call may take, retries included.
             priority: ``"interactive"`` or ``"batch"``.
@@ -101,27 +119,50 @@ class Gateway:
             The answer, whole.
 
         Raises:
-            HeadgateError: no whole answer; its ``code`` says why, ``hint`` what to do.
+            HeadgateError: no whole answer; its ``code`` says why, ``fault`` who must act, the message what to do.
+
+        Example:
+            >>> async def main() -> None:
+            ...     async with Gateway() as gateway:
+            ...         messages = [{"role": "user", "content": "One, two, three, four."}]
+            ...         answer = await gateway.complete("sim/echo", messages, max_tokens=4, tags={"step": "count"})
+            ...         print(answer.text, answer.finish, answer.usage.output)
+            >>> asyncio.run(main())
+            One, two, length 4
         """
-        fields = {"model": model, "messages": messages, **parameters, "stream": None}
-        call = self._call(await self._open(), dialect, fields, timeout, priority, trace, session, user, feature, tags)
-        reply = await (await self._open()).handler(call)
-        folder = Folder()
+        if parameters.pop("stream", None):
+            raise BadRequest("complete() gives whole answers; use stream() for a streamed one.", param="stream")
+        request = Request(
+            fields={"model": model, "messages": messages, **parameters},
+            dialect=dialect,
+            timeout=timeout,
+            priority=priority,
+            trace=trace,
+            session=session,
+            user=user,
+            feature=feature,
+            tags=tags,
+        )
+        core = await self._open()
+        call = request.call(core)
         try:
-            while frames := await reply.batch():
-                for frame in frames:
-                    folder.feed(frame.events)
-        except BaseException:
-            await reply.aclose()
-            raise
-        if call.settle is not None:
-            await call.settle
-        return folder.answer(call.record)
+            reply = await core.handler(call)
+            folder = Folder(call, reply.dialect)
+            try:
+                while frames := await reply.batch():
+                    folder.feed(frames)
+            except BaseException:
+                await reply.aclose()
+                raise
+        finally:
+            if call.settle is not None:
+                await call.settle
+        return folder.answer()
 
     def stream(
         self,
         model: str,
-        messages: Sequence[Mapping[str, Any]] | None = None,
+        messages: Messages | None = None,
         *,
         dialect: str = "openai_chat",
         timeout: float | None = None,
@@ -132,19 +173,52 @@ class Gateway:
         feature: str = "",
         tags: Mapping[str, str] | None = None,
         **parameters: Any,
-    ) -> _Opening:
-        """Asks for a streamed answer: ``async with gateway.stream(...) as frames``. Arguments as ``complete``."""
-        fields = {"model": model, "messages": messages, **parameters, "stream": True}
+    ) -> Opening:
+        """Asks for a streamed answer: ``async with gateway.stream(...) as frames``. Arguments as ``complete``.
 
-        async def begin() -> Stream:
-            core = await self._open()
-            call = self._call(core, dialect, fields, timeout, priority, trace, session, user, feature, tags)
-            return Stream(call, core.handler)
-
-        return _Opening(begin)
+        Example:
+            >>> async def main() -> None:
+            ...     async with Gateway() as gateway:
+            ...         async with gateway.stream("sim/echo", "Piece by piece") as frames:
+            ...             async for text in frames.text():
+            ...                 print(text, end="|")
+            ...         print(frames.answer().finish)
+            >>> asyncio.run(main())
+            Piece| by| piece|stop
+        """
+        parameters["stream"] = True
+        request = Request(
+            fields={"model": model, "messages": messages, **parameters},
+            dialect=dialect,
+            timeout=timeout,
+            priority=priority,
+            trace=trace,
+            session=session,
+            user=user,
+            feature=feature,
+            tags=tags,
+        )
+        return Opening(lambda: self._begin(request))
 
     async def embed(self, model: str, input: str | Sequence[str], **parameters: Any) -> Answer:
-        """Asks for embeddings; the vectors are in ``answer.vectors``, in order of ``input``."""
+        """Asks for embeddings; the vectors are in ``answer.vectors``, in order of ``input``.
+
+        Args:
+            model: a configured model, or ``provider/model``.
+            input: one text, or several.
+            **parameters: as of ``complete``: its own, and fields of the request (``dimensions``…).
+
+        Raises:
+            HeadgateError: as ``complete``.
+
+        Example:
+            >>> async def main() -> None:
+            ...     async with Gateway() as gateway:
+            ...         answer = await gateway.embed("sim/echo", ["one", "two"], dimensions=8)
+            ...         print([len(vector) for vector in answer.vectors])
+            >>> asyncio.run(main())
+            [8, 8]
+        """
         return await self.complete(model, dialect="embeddings", input=input, **parameters)
 
     async def map(
@@ -158,83 +232,78 @@ class Gateway:
 
         Args:
             requests: keyword arguments of ``complete``, one mapping each; their priority defaults to ``"batch"``.
+                Taken one by one as room becomes free, so a generator may make them.
             concurrency: calls under way at once.
-            on_done: called with index and result as each ends, for progress.
+            on_done: called with index and result as each ends, for progress. What it raises ends everything.
 
         Returns:
             One result a request, in their order: the answer, or the error that it ended with.
+
+        Example:
+            >>> async def main() -> None:
+            ...     async with Gateway() as gateway:
+            ...         requests = [{"model": model, "messages": "Hi"} for model in ("sim/echo", "sim/fail-500")]
+            ...         for result in await gateway.map(requests):
+            ...             print(result.code if isinstance(result, HeadgateError) else result.text)
+            >>> asyncio.run(main())
+            Hi
+            server_error
         """
         if concurrency < 1:
-            raise BadRequest("concurrency must be at least 1", param="concurrency")
+            raise BadRequest("concurrency must be at least 1", param="concurrency", code="invalid_value")
+        await self._open()
         results: dict[int, Answer | HeadgateError] = {}
         waiting = enumerate(requests)
 
         async def work() -> None:
             for index, request in waiting:
-                result: Answer | HeadgateError
-                try:
-                    result = await self.complete(**{"priority": "batch", **request})
-                except HeadgateError as error:
-                    result = error
-                results[index] = result
+                result = results[index] = await self._one(request)
                 if on_done is not None:
                     on_done(index, result)
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(concurrency):
-                group.create_task(work())
+        workers = [asyncio.ensure_future(work()) for _ in range(concurrency)]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
         return [results[index] for index in sorted(results)]
 
     def models(self) -> list[str]:
         """Returns the names of the configured models."""
         return list(self._settings.models)
 
+    async def _one(self, request: Mapping[str, Any]) -> Answer | HeadgateError:
+        try:
+            work = self.complete(**{"priority": "batch", **request})
+        except TypeError as error:  # raised by the binding of arguments alone: nothing has run yet
+            return BadRequest(f"These are no arguments of complete(): {error}.")
+        try:
+            return await work
+        except HeadgateError as error:
+            return error
+
+    async def _begin(self, request: Request) -> Stream:
+        core = await self._open()
+        stream = Stream(request.call(core), core.handler)
+        self._streams.add(stream)
+        return stream
+
     async def _open(self) -> Core:
-        if self._core is None:
+        core = self._core
+        if core is None:
+            if self._closed:
+                raise RuntimeError("this gateway is closed")
             if self._opening is None:
                 self._opening = asyncio.Lock()
             async with self._opening:
                 if self._core is None:
                     self._core = await open_core(self._settings, keyless=False)
-        return self._core
-
-    def _call(
-        self,
-        core: Core,
-        dialect: str,
-        fields: Mapping[str, Any],
-        timeout: float | None,
-        priority: Priority,
-        trace: str,
-        session: str,
-        user: str,
-        feature: str,
-        tags: Mapping[str, str] | None,
-    ) -> Call:
-        face = core.dialects.get(dialect)
-        if face is None:
-            raise BadRequest(f"There is no dialect {dialect!r}; there is {', '.join(core.dialects)}.", param="dialect")
-        body = msgspec.json.encode({key: value for key, value in fields.items() if value is not None})
-        started = core.clock.monotonic()
-        record = Record(core.ids.new(), core.clock.time_ns(), dialect=dialect, user=user, feature=feature)
-        record.priority, record.trace, record.session, record.tags = priority, trace, session, dict(tags or {})
-        deadline = None if timeout is None else started + timeout
-        return Call(record, face, body, started, deadline=deadline, principal=_LIBRARY)
-
-
-class _Opening:
-    """What ``stream`` returns: enters and leaves a Stream."""
-
-    def __init__(self, begin: Callable[[], Awaitable[Stream]]) -> None:
-        self._begin = begin
-        self._stream: Stream | None = None
-
-    async def __aenter__(self) -> Stream:
-        self._stream = await self._begin()
-        return await self._stream.__aenter__()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._stream is not None:
-            await self._stream.__aexit__(kind, error, trace)
+                core = self._core
+        if core.loop is not asyncio.get_running_loop():
+            raise RuntimeError(
+                "this gateway was opened on another event loop; make one gateway per loop, "
+                "or use SyncGateway, which any thread may call"
+            )
+        return core

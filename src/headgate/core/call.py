@@ -55,7 +55,7 @@ class Principal:
 class Timeouts:
     """The five bounds in time of an attempt, in seconds (DESIGN §7)."""
 
-    __slots__ = ("connect", "first_content", "headers", "idle", "total")
+    __slots__ = ("connect", "first_content", "headers", "idle", "shortest", "total")
 
     def __init__(
         self,
@@ -70,6 +70,7 @@ class Timeouts:
         self.first_content = first_content
         self.idle = idle
         self.total = total
+        self.shortest = min(headers, first_content, idle, total)
 
 
 class Deployment:
@@ -200,6 +201,10 @@ class Attempt:
         self.head_at = 0.0
         self.content_at = 0.0
         self.waiting_since = 0.0
+
+    def bind(self, abort: Callable[[HeadgateError], None]) -> None:
+        """Tells what stops this attempt; for ``Transport.send``'s ``on_abort``."""
+        self.abort = abort
 
 
 Handler = Callable[[Call], Awaitable[Reply]]

@@ -134,7 +134,7 @@ class Driver:
             self._headers(call, same),
             body,
             connect_timeout=attempt.deployment.timeouts.connect,
-            on_abort=lambda abort: setattr(attempt, "abort", abort),
+            on_abort=attempt.bind,
         )
         attempt.head_at = _monotonic()
         record.sent = True

@@ -14,7 +14,7 @@ from headgate.dialects.base import Dialect
 from headgate.pipeline.auth import identify
 from headgate.server.guard import Guard, Limits, Receive, Send
 from headgate.server.intake import check_content, peer_of, read_body, read_settings
-from headgate.server.respond import StreamWriter, send_error, send_json, send_unary
+from headgate.server.respond import Responder, StreamWriter, send_error, send_json, send_unary
 from headgate.server.status import status_of
 
 if TYPE_CHECKING:
@@ -83,13 +83,14 @@ class App:
 
     async def _serve(self, dialect: Dialect, scope: Scope, receive: Receive, send: Send) -> None:
         core = self._core
+        responder = Responder(send, scope)
         if core is None:
-            return await send_error(Unavailable("The gateway is shutting down.", code="draining"), dialect, send)
+            return await send_error(Unavailable("The gateway is shutting down.", code="draining"), dialect, responder)
         headers = dict(scope["headers"])
         clock = core.clock
         record = Record(core.ids.new(), clock.time_ns(), dialect=dialect.name)
         started = clock.monotonic()
-        guard = Guard(core.loop, receive, self._limits)
+        guard = Guard(core.ticker, receive, self._limits)
         writer: StreamWriter | None = None
         call: Call | None = None
         try:
@@ -110,7 +111,7 @@ class App:
                         writer = StreamWriter(call, send, guard)
                     await writer.write(reply)
                 else:
-                    await send_unary(call, reply, send, guard)
+                    await send_unary(call, reply, responder, guard)
             except BaseException:
                 await reply.aclose()
                 raise
@@ -121,13 +122,13 @@ class App:
                 await writer.fail(error)
             else:
                 early = guard.reading
-                await send_error(error, dialect, send, record.id, len(record.attempts), close=early)
+                await send_error(error, dialect, responder, record.id, len(record.attempts), close=early)
         except asyncio.CancelledError:
-            await self._cancelled(guard, dialect, send, record.id)
+            await self._cancelled(guard, dialect, responder, record.id)
         finally:
             guard.stop()
 
-    async def _cancelled(self, guard: Guard, dialect: Dialect, send: Send, call_id: str) -> None:
+    async def _cancelled(self, guard: Guard, dialect: Dialect, responder: Responder, call_id: str) -> None:
         """The guard ended the request, or somebody from outside did, whose business it is to know."""
         if not guard.why:
             raise asyncio.CancelledError
@@ -136,43 +137,44 @@ class App:
             task.uncancel()
         if guard.why == "slow_body":
             error = BadRequest("The request body did not arrive in time.", code="slow_body")
-            await send_error(error, dialect, send, call_id, close=True)
+            await send_error(error, dialect, responder, call_id, close=True)
 
     async def _small(self, path: str, dialect: Dialect | None, scope: Scope, receive: Receive, send: Send) -> None:
         """Everything that is not a model call."""
         core = self._core
+        responder = Responder(send, scope)
         if path == "/healthz":
-            return await send_json(send, 200, b'{"status":"ok"}')
+            return await send_json(responder, 200, b'{"status":"ok"}')
         if path == "/readyz":
             ready = core is not None and not self.draining
-            return await send_json(send, 200 if ready else 503, b'{"ready":%b}' % (b"true" if ready else b"false"))
+            return await send_json(responder, 200 if ready else 503, b'{"ready":%b}' % (b"true" if ready else b"false"))
         if core is None:
-            return await send_json(send, 503, b'{"error":{"message":"shutting down"}}')
+            return await send_json(responder, 503, b'{"error":{"message":"shutting down"}}')
         method = scope["method"]
         face = core.dialects["anthropic" if path.startswith("/v1/messages") else "openai_chat"]
         try:
             if path == _MODELS or path.startswith(_MODELS + "/"):
                 if method not in ("GET", "HEAD"):
                     raise BadRequest(f"{path} takes GET, not {method}.", code="method_not_allowed")
-                return await self._list_models(path[len(_MODELS) + 1 :], core, scope, send)
+                return await self._list_models(path[len(_MODELS) + 1 :], core, scope, responder)
             if dialect is not None:
                 raise BadRequest(f"{path} takes POST, not {method}.", code="method_not_allowed")
             raise BadRequest(f"There is nothing at {path[:100]}.", code="unknown_path")
         except HeadgateError as error:
-            await send_error(error, face, send)
+            await send_error(error, face, responder)
         return None
 
-    async def _list_models(self, name: str, core: Core, scope: Scope, send: Send) -> None:
+    async def _list_models(self, name: str, core: Core, scope: Scope, responder: Responder) -> None:
         headers = dict(scope["headers"])
         principal = identify(headers, peer_of(scope), core.keys, self._keyless)
         allowed = principal.models
         shape: models_face.Shape = "anthropic" if b"anthropic-version" in headers else "openai"
         shown = {known: info for known, info in core.models.items() if allowed is None or known in allowed}
         if not name:
-            return await send_json(send, 200, models_face.render_models(list(shown.values()), shape))
+            return await send_json(responder, 200, models_face.render_models(list(shown.values()), shape))
         if name not in shown:
             raise UnknownModel(f"The model {name[:100]!r} does not exist here.", param="model")
-        return await send_json(send, 200, models_face.render_model(shown[name], shape))
+        return await send_json(responder, 200, models_face.render_model(shown[name], shape))
 
     async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":

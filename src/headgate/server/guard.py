@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from headgate.core.ticker import Ticker
+
+READING_LOOK = 0.05
+"""Seconds between two looks at a request whose body is still coming."""
+
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
-
-FIRST_LOOK = 0.05
-"""Seconds before anything is watched at all: most unary calls are over by then and pay for one timer only."""
 
 
 class Limits:
@@ -29,10 +31,11 @@ class Limits:
 
 
 class Guard:
-    """One timer per request, which looks at what the request is doing and ends it when it must.
+    """Looks at what a request is doing, once it has lasted a moment, and ends it when it must.
 
     Attributes:
         now: the loop's clock.
+        over: True once the request has ended.
         reading: True while the body is being received.
         silent_since: since when nothing has gone to a streaming client (loop time); 0.0 for a unary call.
         sending_since: since when a write has been waiting for the client; 0.0 while none is.
@@ -49,42 +52,49 @@ class Guard:
         "_watcher",
         "beat",
         "now",
+        "over",
         "reading",
         "sending_since",
         "silent_since",
         "why",
     )
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, receive: Receive, limits: Limits) -> None:
-        self._loop = loop
+    def __init__(self, ticker: Ticker, receive: Receive, limits: Limits) -> None:
+        self._loop = loop = ticker.loop
         self.now = loop.time
+        self.over = False
         self._receive = receive
         self._limits = limits
-        self._started = 0.0
-        self._task: asyncio.Task[Any] | None = None
+        self._started = loop.time()
         self._watcher: asyncio.Task[None] | None = None
-        self._timer = loop.call_later(FIRST_LOOK, self._look)
+        self._timer: asyncio.TimerHandle | None = None
         self.beat: Callable[[], Awaitable[None]] | None = None
         self.reading = True
         self.silent_since = 0.0
         self.sending_since = 0.0
         self.why = ""
         self._task = asyncio.current_task(loop)
+        ticker.add(self)
 
     def stop(self) -> None:
         """The request is over."""
-        self._timer.cancel()
+        self.over = True
+        if self._timer is not None:
+            self._timer.cancel()
         if self._watcher is not None:
             self._watcher.cancel()
 
+    def lasts(self) -> None:
+        """The request goes on: from here on it is looked after."""
+        self._look()
+
     def _look(self) -> None:
         now, limits = self._loop.time(), self._limits
-        self._started = self._started or now - FIRST_LOOK
         pause = min(1.0, limits.body, limits.write, limits.heartbeat)
         if self.reading:
             if now - self._started >= limits.body:
                 return self._cancel("slow_body")
-            pause = min(pause, FIRST_LOOK)
+            pause = min(pause, READING_LOOK)
         else:
             if self._watcher is None:
                 self._watcher = self._loop.create_task(self._watch())

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from headgate.server.respond import RESPOND
 
 HEAD_SECONDS = 10.0
 
@@ -41,6 +46,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._head_done = True
         super().on_headers_complete()
+        # The application's task has not run yet: it finds this in its scope.
+        self.scope["extensions"] = cast(Any, {RESPOND: partial(_respond, self.cycle)})
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -71,6 +78,34 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_timer = None
         if not self._head_done and not self.transport.is_closing():
             self.transport.close()
+
+
+def _respond(cycle: RequestResponseCycle, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
+    """Sends a whole response in one write; False where it has to wait for the client, and ``send`` must be used.
+
+    What ASGI's two messages do in uvicorn, without their checks: the headers are our own and known to be clean. One
+    system call less a request.
+    """
+    if cycle.response_started or cycle.flow.write_paused:
+        return False
+    if cycle.disconnected:
+        return True
+    cycle.response_started = cycle.response_complete = True
+    cycle.waiting_for_100_continue = False
+    lines = [STATUS_LINE[status]]
+    for header in headers:
+        lines.append(b"%b: %b\r\n" % header)
+        if header[0] == b"connection":
+            cycle.keep_alive = False
+    lines.append(b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n")
+    if cycle.scope["method"] != "HEAD":
+        lines.append(body)
+    cycle.transport.write(b"".join(lines))
+    cycle.message_event.set()
+    if not cycle.keep_alive:
+        cycle.transport.close()
+    cycle.on_response()
+    return True
 
 
 def bounded_protocol(limit: int, count: int) -> type[BoundedProtocol]:

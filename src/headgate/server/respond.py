@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from headgate.core.call import Call
 from headgate.core.errors import HeadgateError
@@ -13,36 +14,59 @@ from headgate.dialects.base import Dialect
 from headgate.server.guard import Guard, Send
 from headgate.server.status import status_of
 
+RESPOND = "headgate.respond"
+"""Name of our server's ASGI extension: ``(status, headers, body) -> bool`` sends a whole response in one write."""
+
+Respond = Callable[[int, Sequence[tuple[bytes, bytes]], bytes], bool]
+
 _JSON = (b"content-type", b"application/json")
 _LOST_LIMIT = 512
 
 
-async def send_unary(call: Call, reply: Reply, send: Send, guard: Guard) -> None:
+class Responder:
+    """Where a request's answer goes: an ASGI ``send``, or the server's own way to send it whole at once."""
+
+    __slots__ = ("_whole", "send")
+
+    def __init__(self, send: Send, scope: Mapping[str, Any]) -> None:
+        """Args:
+        send: ASGI's.
+        scope: ASGI's; its extension ``RESPOND`` is used where the server has it.
+        """
+        self.send = send
+        extensions = scope.get("extensions")
+        self._whole: Respond | None = extensions.get(RESPOND) if extensions else None
+
+    async def whole(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        """Sends a whole response. ``headers`` must be clean; content-length is added."""
+        headers.append((b"content-length", b"%d" % len(body)))
+        if self._whole is not None and self._whole(status, headers, body):
+            return
+        await self.send({"type": "http.response.start", "status": status, "headers": headers})
+        await self.send({"type": "http.response.body", "body": body})
+
+
+async def send_unary(call: Call, reply: Reply, responder: Responder, guard: Guard) -> None:
     """Sends a whole answer, once its Record is journalled."""
     frames = await reply.batch()
     body: bytes | None = None
     if len(frames) == 1 and reply.dialect == call.dialect.name:
         body = frames[0].data
-    encoder = None
-    if body is None:
+    if body is not None:
+        await reply.batch()
+    else:
         encoder = call.dialect.encoder(stream=False, model=call.view.model)
-    while frames:
-        if encoder is not None:
+        while frames:
             for frame in frames:
                 encoder.feed(frame.events)
-        frames = await reply.batch()
-    if encoder is not None:
+            frames = await reply.batch()
         body = encoder.end()
-        call.record.lost += encoder.lost
-    assert body is not None
     if call.settle is not None:
         await call.settle
     headers = answer_headers(call, reply)
     headers.append(_JSON)
-    headers.append((b"content-length", b"%d" % len(body)))
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
     guard.sending_since = guard.now()
-    await send({"type": "http.response.body", "body": body})
+    await responder.whole(200, headers, body)
 
 
 def answer_headers(call: Call, reply: Reply) -> list[tuple[bytes, bytes]]:
@@ -54,12 +78,18 @@ def answer_headers(call: Call, reply: Reply) -> list[tuple[bytes, bytes]]:
     ]
     if record.winner >= 0:
         winner = record.attempts[record.winner]
-        headers.append((b"x-headgate-deployment", winner.deployment.encode("ascii", "replace")))
+        headers.append((b"x-headgate-deployment", clean(winner.deployment)))
         if winner.lost:
-            names = ", ".join(winner.lost).encode("ascii", "replace")
-            headers.append((b"x-headgate-lost", names[:_LOST_LIMIT]))
+            headers.append((b"x-headgate-lost", clean(", ".join(winner.lost))[:_LOST_LIMIT]))
     headers += reply.headers
     return headers
+
+
+def clean(text: str) -> bytes:
+    """Returns text as a header value: whatever is not printable ASCII becomes ``?``, line ends above all."""
+    if text.isascii() and text.isprintable():
+        return text.encode()
+    return "".join(sign if sign.isascii() and sign.isprintable() else "?" for sign in text).encode()
 
 
 class StreamWriter:
@@ -137,12 +167,16 @@ class StreamWriter:
 
 
 async def send_error(
-    error: HeadgateError, dialect: Dialect, send: Send, call_id: str = "", attempts: int = -1, close: bool = False
+    error: HeadgateError,
+    dialect: Dialect,
+    responder: Responder,
+    call_id: str = "",
+    attempts: int = -1,
+    close: bool = False,
 ) -> None:
     """Sends an error as a whole response, in the dialect that the caller speaks."""
     status = status_of(error)
-    body = dialect.error_body(error, status, call_id)
-    headers: list[tuple[bytes, bytes]] = [_JSON, (b"content-length", b"%d" % len(body))]
+    headers: list[tuple[bytes, bytes]] = [_JSON]
     if call_id:
         headers.append((b"x-headgate-id", call_id.encode()))
     if attempts >= 0:
@@ -151,12 +185,9 @@ async def send_error(
         headers.append((b"retry-after", b"%d" % math.ceil(error.retry_after)))
     if close:
         headers.append((b"connection", b"close"))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    await responder.whole(status, headers, dialect.error_body(error, status, call_id))
 
 
-async def send_json(send: Send, status: int, body: bytes) -> None:
+async def send_json(responder: Responder, status: int, body: bytes) -> None:
     """Sends a small JSON document."""
-    headers = [_JSON, (b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    await responder.whole(status, [_JSON], body)

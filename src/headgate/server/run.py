@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import socket
 import sys
@@ -79,6 +80,7 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
+            _calm_collector()
             self._ready()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -113,6 +115,16 @@ def _serve(settings: Settings, listener: socket.socket, ready: Callable[[], None
     server = _Server(config, app, ready)
     server.run(sockets=[listener])
     return 0 if server.started else 1
+
+
+def _calm_collector() -> None:
+    """Takes what start-up made out of the cycle collector's sight, and lets it look less often.
+
+    A request leaves hardly a cycle behind; looking for them every 700 allocations cost 9 % of the CPU.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 def _loop_factory() -> Any:

@@ -12,11 +12,16 @@ from headgate.core.call import Attempt
 from headgate.core.errors import HeadgateError, Timeout
 from headgate.core.event import Frame, Kind, Summary
 from headgate.core.reply import Reply
+from headgate.core.ticker import Ticker
 from headgate.pipeline.timeout import timeout
 
 from .conftest import View
 
 LONG = {"headers": 9.0, "first_content": 9.0, "idle": 9.0, "total": 9.0}
+
+
+def ticker() -> Ticker:
+    return Ticker(asyncio.get_running_loop())
 
 
 class Waiting:
@@ -63,7 +68,7 @@ async def test_before_the_commit_point(
         raise AssertionError
 
     with pytest.raises(Timeout) as caught:
-        await timeout(silent)(attempt)
+        await timeout(silent, ticker())(attempt)
     assert caught.value.code == code
     assert "up/m" in caught.value.message
 
@@ -77,7 +82,7 @@ async def test_the_calls_deadline_caps_them_all(make_attempt: Callable[..., Atte
         raise AssertionError
 
     with pytest.raises(Timeout) as caught:
-        await timeout(silent)(attempt)
+        await timeout(silent, ticker())(attempt)
     assert caught.value.code == "deadline_exceeded"
 
 
@@ -94,7 +99,7 @@ def streaming(attempt: Attempt, waiting: bool) -> Callable[[Attempt], object]:
 async def test_the_idle_gap_ends_a_stalled_stream(make_attempt: Callable[..., Attempt]) -> None:
     """After the commit point a silent upstream ends the Reply with idle_timeout."""
     attempt = make_attempt(View(stream=True), **{**LONG, "idle": 0.05})
-    reply = await timeout(streaming(attempt, waiting=True))(attempt)
+    reply = await timeout(streaming(attempt, waiting=True), ticker())(attempt)
     await reply.batch()
     with pytest.raises(Timeout) as caught:
         await reply.batch()
@@ -104,7 +109,7 @@ async def test_the_idle_gap_ends_a_stalled_stream(make_attempt: Callable[..., At
 async def test_a_slow_reader_is_not_an_idle_upstream(make_attempt: Callable[..., Attempt]) -> None:
     """While we do not wait for upstream, no idle gap runs, however long the client takes."""
     attempt = make_attempt(View(stream=True), **{**LONG, "idle": 0.03})
-    reply = await timeout(streaming(attempt, waiting=False))(attempt)
+    reply = await timeout(streaming(attempt, waiting=False), ticker())(attempt)
     await asyncio.sleep(0.12)
     assert not reply.ended
     assert (await reply.batch())[0].data == b"a"
@@ -114,7 +119,7 @@ async def test_a_slow_reader_is_not_an_idle_upstream(make_attempt: Callable[...,
 async def test_no_timer_is_left(make_attempt: Callable[..., Attempt]) -> None:
     """An attempt that is over leaves nothing behind that could fire."""
     attempt = make_attempt(View(stream=True), **{**LONG, "idle": 0.03})
-    reply = await timeout(streaming(attempt, waiting=True))(attempt)
+    reply = await timeout(streaming(attempt, waiting=True), ticker())(attempt)
     fired: list[HeadgateError] = []
     await reply.aclose()
     attempt.abort = fired.append
