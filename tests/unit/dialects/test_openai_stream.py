@@ -275,6 +275,19 @@ def test_several_choices_each_need_their_finish() -> None:
         decoder.end()
 
 
+def test_usage_beside_a_choice_is_no_usage_frame() -> None:
+    """Only a chunk that says nothing else may be hidden from who did not ask for usage: never one with a choice."""
+    usage = {"prompt_tokens": 1, "completion_tokens": 1}
+    frames, decoder = run(
+        chunk({"role": "assistant", "content": ""}, usage=usage)
+        + chunk({"content": "x"}, "stop")
+        + chunk({"role": "assistant", "content": ""}, usage=usage)
+        + DONE
+    )
+    assert [frame.kind for frame in frames] == [Kind.PREAMBLE, Kind.CONTENT, Kind.PREAMBLE, Kind.MARKER]
+    assert decoder.summary.usage == Usage(1, 1)
+
+
 def test_done_after_the_final_usage_counts_without_finish_reason() -> None:
     """OpenRouter forgets finish reasons at times; its usage says that the answer is whole."""
     body = chunk({"tool_calls": [call(0, "a", "f", "{}")]}) + chunk(

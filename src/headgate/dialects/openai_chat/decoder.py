@@ -158,7 +158,8 @@ class ChatStreamDecoder(StreamDecoder):
             return kind
         self.summary.usage = usage.neutral()
         self._usage_last = True
-        return _USAGE if kind is _PREAMBLE else kind
+        # A chunk with a choice (a role, OpenRouter's last one) is more than usage: it is not to be hidden.
+        return _USAGE if kind is _PREAMBLE and not chunk.choices else kind
 
     def _calls(self, calls: dict[int, list[Event]], index: int, delta: Delta) -> bool:
         """Numbers the tool calls at once: later pieces refer to earlier ones. Returns whether there was anything."""
