@@ -6,24 +6,68 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from headgate.client.answer import Answer
+    from headgate.client.answer import Answer, Choice, ToolUse
     from headgate.client.gateway import Gateway
-    from headgate.client.sync import SyncGateway
-    from headgate.core.errors import HeadgateError
+    from headgate.client.stream import Stream
+    from headgate.client.sync import SyncGateway, SyncStream
+    from headgate.core.errors import (
+        BadRequest,
+        ConfigError,
+        ConnectFailed,
+        Forbidden,
+        HeadgateError,
+        LimitExceeded,
+        Timeout,
+        Unauthenticated,
+        Unavailable,
+        UnknownModel,
+        UpstreamBroken,
+        UpstreamError,
+    )
 
-__all__ = ["Answer", "Gateway", "HeadgateError", "SyncGateway", "__version__"]
+__all__ = [
+    "Answer",
+    "BadRequest",
+    "Choice",
+    "ConfigError",
+    "ConnectFailed",
+    "Forbidden",
+    "Gateway",
+    "HeadgateError",
+    "LimitExceeded",
+    "Stream",
+    "SyncGateway",
+    "SyncStream",
+    "Timeout",
+    "ToolUse",
+    "Unauthenticated",
+    "Unavailable",
+    "UnknownModel",
+    "UpstreamBroken",
+    "UpstreamError",
+    "__version__",
+]
 __version__ = "0.1.0"
 
-_HOMES = {
-    "Answer": "headgate.client.answer",
-    "Gateway": "headgate.client.gateway",
-    "HeadgateError": "headgate.core.errors",
-    "SyncGateway": "headgate.client.sync",
+_CLIENT = {
+    "Answer": "answer",
+    "Choice": "answer",
+    "ToolUse": "answer",
+    "Gateway": "gateway",
+    "Stream": "stream",
+    "SyncGateway": "sync",
+    "SyncStream": "sync",
 }
 
 
 def __getattr__(name: str) -> Any:
     """Imports a public name when it is first used, so that a verb of the CLI pays for no other."""
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module 'headgate' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    home = f"headgate.client.{_CLIENT[name]}" if name in _CLIENT else "headgate.core.errors"
+    return getattr(importlib.import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    """Lists the public names, those not imported yet too."""
+    return sorted({*globals(), *__all__})

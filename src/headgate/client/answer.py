@@ -7,18 +7,20 @@ from typing import Any
 
 import msgspec
 
+from headgate.core.call import Call
 from headgate.core.event import (
     Embedding,
     Event,
     Finish,
     FinishReason,
+    Frame,
     ReasoningDelta,
     RefusalDelta,
     TextDelta,
     ToolCallDelta,
     ToolCallStart,
+    UsageReport,
 )
-from headgate.core.record import Record
 from headgate.core.usage import Usage
 
 
@@ -63,6 +65,12 @@ class Answer(msgspec.Struct):
         vectors: of an embeddings answer, in order of the input.
         latency: seconds from the request to the whole answer.
         lost: fields of the request that the deployment's dialect could not carry.
+        raw: the whole answer as JSON in the dialect that was asked in; b"" while a stream is not at its end.
+
+    Example:
+        >>> answer = Answer("hg_1", choices=[Choice("Paris.", finish=FinishReason.STOP)])
+        >>> answer.text, answer.finish, answer.tool_calls
+        ('Paris.', <FinishReason.STOP: 'stop'>, [])
     """
 
     id: str
@@ -74,6 +82,25 @@ class Answer(msgspec.Struct):
     vectors: list[list[float] | str] = []
     latency: float = 0.0
     lost: list[str] = []
+    raw: bytes = b""
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The whole answer, decoded, in the dialect that was asked in; {} while a stream is not at its end."""
+        decoded: dict[str, Any] = msgspec.json.decode(self.raw) if self.raw else {}
+        return decoded
+
+    @property
+    def message(self) -> dict[str, Any]:
+        """The first choice as a message to append to the conversation, in the dialect that was asked in.
+
+        Tool calls and signatures of reasoning are in it, as the next turn needs them; {} where there is none.
+        """
+        body = self.body
+        if choices := body.get("choices"):
+            message: dict[str, Any] = choices[0]["message"]
+            return message
+        return {"role": "assistant", "content": body["content"]} if "content" in body else {}
 
     @property
     def text(self) -> str:
@@ -97,15 +124,61 @@ class Answer(msgspec.Struct):
 
 
 class Folder:
-    """Folds the events of one answer into choices as they pass."""
+    """Folds the frames of one call's answer into choices as they pass."""
 
-    def __init__(self) -> None:
+    def __init__(self, call: Call, dialect: str = "") -> None:
+        """Args:
+        call: whose answer it is.
+        dialect: of the frames' bytes; a unary answer in the caller's own is kept as it came.
+        """
+        self._call = call
+        self._keep = dialect == call.dialect.name
+        self._raw: bytes | None = None
+        self._events: list[Event] = []
         self._choices: dict[int, Choice] = {}
         self._calls: dict[tuple[int, int], ToolUse] = {}
         self._vectors: dict[int, list[float] | str] = {}
 
-    def feed(self, events: Iterable[Event]) -> None:
-        """Takes the next events."""
+    def feed(self, frames: Iterable[Frame]) -> None:
+        """Takes the next frames."""
+        for frame in frames:
+            if self._keep and not self._events:
+                self._raw = frame.data
+            events = frame.events
+            self._events += events
+            self._fold(events)
+
+    def answer(self) -> Answer:
+        """Returns what has been folded so far, with what the Record knows."""
+        record = self._call.record
+        answer = Answer(
+            record.id,
+            usage=record.usage,
+            attempts=len(record.attempts),
+            choices=[self._choices[index] for index in sorted(self._choices)],
+            vectors=[self._vectors[index] for index in sorted(self._vectors)],
+            latency=max(0, record.duration_us) / 1e6,
+        )
+        if record.winner >= 0:
+            winner = record.attempts[record.winner]
+            answer.model = winner.upstream_model or winner.model
+            answer.deployment = winner.deployment
+            answer.lost = list(winner.lost)
+        if record.outcome == "completed":
+            answer.raw = self._raw if self._raw is not None else self._render()
+        return answer
+
+    def _render(self) -> bytes:
+        call = self._call
+        encoder = call.dialect.encoder(stream=False, model=call.view.model)
+        encoder.feed(self._events)
+        # A stream's usage shows only to those who ask for it; here it is always known.
+        if call.record.usage is not None:
+            encoder.feed([UsageReport(call.record.usage)])
+        body: bytes = encoder.end()
+        return body
+
+    def _fold(self, events: Iterable[Event]) -> None:
         for event in events:
             if isinstance(event, TextDelta):
                 self._choice(event.choice).text += event.text
@@ -123,23 +196,6 @@ class Folder:
                 self._choice(event.choice).finish = event.reason
             elif isinstance(event, Embedding):
                 self._vectors[event.index] = event.vector
-
-    def answer(self, record: Record) -> Answer:
-        """Returns what has been folded so far, with what the Record knows."""
-        answer = Answer(
-            record.id,
-            usage=record.usage,
-            attempts=len(record.attempts),
-            choices=[self._choices[index] for index in sorted(self._choices)],
-            vectors=[self._vectors[index] for index in sorted(self._vectors)],
-            latency=record.duration_us / 1e6,
-        )
-        if record.winner >= 0:
-            winner = record.attempts[record.winner]
-            answer.model = winner.upstream_model or winner.model
-            answer.deployment = winner.deployment
-            answer.lost = list(winner.lost)
-        return answer
 
     def _choice(self, index: int) -> Choice:
         choice = self._choices.get(index)

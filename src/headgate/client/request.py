@@ -94,9 +94,7 @@ def _word(name: str, value: object) -> str:
     if not isinstance(value, str):
         raise BadRequest(f"{name} must be text, not {type(value).__name__}", param=name, code="invalid_type")
     if len(value) > _WORD_LIMIT or not value.isprintable():
-        raise BadRequest(
-            f"{name} must be at most {_WORD_LIMIT} printable characters", param=name, code="invalid_value"
-        )
+        raise BadRequest(f"{name} must be at most {_WORD_LIMIT} printable characters", param=name, code="invalid_value")
     return value
 
 

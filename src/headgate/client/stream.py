@@ -84,8 +84,9 @@ class Stream:
         loop.call_soon_threadsafe(_end_later, reply)
 
     async def _settled(self) -> None:
-        if self._call.settle is not None:
-            await self._call.settle
+        settle, self._call.settle = self._call.settle, None
+        if settle is not None:
+            await settle
 
 
 class Opening:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import os
 import threading
-from collections.abc import Coroutine, Iterable, Iterator, Mapping
+import weakref
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, TypeVar
 
 from headgate.client.answer import Answer
 from headgate.client.gateway import Gateway
-from headgate.client.stream import Stream
+from headgate.client.stream import Opening, Stream
 from headgate.config.settings import Settings
 from headgate.core.errors import HeadgateError
 from headgate.core.event import Frame
@@ -22,10 +24,16 @@ T = TypeVar("T")
 class SyncGateway:
     """A Gateway for synchronous code; every argument is passed on to ``Gateway``'s method of the same name.
 
+    Any number of threads may use one. It is closed by ``close``, by leaving its ``with`` block, or when it is
+    dropped or the program ends.
+
     Example:
         >>> with SyncGateway() as gateway:
-        ...     print(gateway.complete(model="sim/echo", messages=[{"role": "user", "content": "Hi"}]).text)
+        ...     print(gateway.complete("sim/echo", "Hi").text)
+        ...     with gateway.stream("sim/echo", "Piece by piece") as frames:
+        ...         print(list(frames.text()))
         Hi
+        ['Piece', ' by', ' piece']
     """
 
     def __init__(
@@ -35,10 +43,12 @@ class SyncGateway:
         data: str | os.PathLike[str] | None = None,
         settings: Settings | None = None,
     ) -> None:
+        """Arguments and errors as ``Gateway``."""
         self._gateway = Gateway(config, data=data, settings=settings)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="headgate", daemon=True)
         self._thread.start()
+        self._end = weakref.finalize(self, _end, self._gateway, self._loop, self._thread)
 
     def __enter__(self) -> SyncGateway:
         return self
@@ -49,13 +59,8 @@ class SyncGateway:
         self.close()
 
     def close(self) -> None:
-        """Closes the gateway and ends its thread. Idempotent."""
-        if self._loop.is_closed():
-            return
-        self._run(self._gateway.aclose())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        """Closes the gateway and ends its thread; calls under way are cancelled. Idempotent."""
+        self._end()
 
     def complete(self, model: str, messages: Any = None, **arguments: Any) -> Answer:
         """Asks for a whole answer. Arguments, result and errors as ``Gateway.complete``."""
@@ -65,9 +70,15 @@ class SyncGateway:
         """Asks for embeddings. Arguments, result and errors as ``Gateway.embed``."""
         return self._run(self._gateway.embed(model, input, **parameters))
 
-    def map(self, requests: Iterable[Mapping[str, Any]], *, concurrency: int = 8) -> list[Answer | HeadgateError]:
-        """Completes many requests. Arguments and result as ``Gateway.map``."""
-        return self._run(self._gateway.map(requests, concurrency=concurrency))
+    def map(
+        self,
+        requests: Iterable[Mapping[str, Any]],
+        *,
+        concurrency: int = 8,
+        on_done: Callable[[int, Answer | HeadgateError], None] | None = None,
+    ) -> list[Answer | HeadgateError]:
+        """Completes many requests, as ``Gateway.map``; ``on_done`` runs on the gateway's thread."""
+        return self._run(self._gateway.map(requests, concurrency=concurrency, on_done=on_done))
 
     def models(self) -> list[str]:
         """Returns the names of the configured models."""
@@ -78,16 +89,46 @@ class SyncGateway:
         return SyncStream(self, self._gateway.stream(model, messages, **arguments))
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        if self._loop.is_closed():
+        if not self._end.alive or threading.current_thread() is self._thread:
             work.close()
-            raise RuntimeError("this gateway is closed")
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+            raise RuntimeError(
+                "this gateway is closed"
+                if not self._end.alive
+                else "this is the gateway's own thread (an on_done callback?), which can not wait for itself"
+            )
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except concurrent.futures.CancelledError:
+            raise RuntimeError("this gateway was closed during the call") from None
+        except BaseException:
+            # An interrupt (Ctrl-C) ends the wait only; the call has to be ended too. No effect on one that is done.
+            future.cancel()
+            raise
+
+
+def _end(gateway: Gateway, loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
+    """Closes what a SyncGateway owned; runs once, on any thread, also as a finalizer."""
+
+    async def leave() -> None:
+        here = asyncio.current_task()
+        others = [task for task in asyncio.all_tasks() if task is not here]
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await gateway.aclose()
+        loop.stop()
+
+    asyncio.run_coroutine_threadsafe(leave(), loop)
+    if threading.current_thread() is not thread:
+        thread.join()
+        loop.close()
 
 
 class SyncStream:
     """A streamed answer for synchronous code; a context manager that iterates over frames."""
 
-    def __init__(self, gateway: SyncGateway, opening: Any) -> None:
+    def __init__(self, gateway: SyncGateway, opening: Opening) -> None:
         self._run = gateway._run
         self._opening = opening
         self._stream: Stream | None = None
@@ -116,6 +157,11 @@ class SyncStream:
                 yield self._next(pieces.__anext__())
             except StopIteration:
                 return
+
+    @property
+    def id(self) -> str:
+        """The call's id; ``headgate record ID`` tells its whole story."""
+        return self._entered().id
 
     def answer(self) -> Answer:
         """Returns the answer so far; whole once the iteration has ended."""
