@@ -1,20 +1,23 @@
-"""Plays recorded exchanges as an upstream over a real socket, and asks a gateway for them over keep-alive connections."""
+"""Plays recorded exchanges as an upstream over real sockets, and asks a gateway for them on keep-alive connections."""
 
 from __future__ import annotations
 
 import asyncio
 import gzip
 import http.client
+import itertools
 import json
 import pathlib
 import random
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
-from ..contract.recordings import Exchange, chat_exchanges, exchanges, messages_exchanges
-from .conftest import Write
+from tests.contract.recordings import Exchange, chat_exchanges, exchanges, messages_exchanges
+
+from .conftest import Gateway, Write
 
 THREADS = 4
 PATHS = {"openai_chat": "/v1/chat/completions", "anthropic": "/v1/messages"}
@@ -53,23 +56,22 @@ class Served(NamedTuple):
 
 
 def find_cases(data: pathlib.Path) -> list[Case]:
-    """Returns every recording of the two wires, by URL, and those that differ in nothing but the URL."""
-    chat = [*chat_exchanges(data), *(one for one in exchanges(data, "/v1/chat") if one.provider == "writer")]
-    chat += [one for one in exchanges(data, "/completions") if one.provider == "portkey" and one not in chat]
-    messages = messages_exchanges(data)
-    for one in exchanges(data, "/invoke"):
-        if one.provider == "bedrock" and one.status == 200 and not one.stream and _is_message(one.body):
-            messages.append(one)
+    """Returns every recording of the two wires by URL, and those answers that differ in nothing but the URL.
+
+    Of those that only look alike, Bedrock's streams are binary and Writer's end without ``[DONE]``: wires of their own.
+    """
+    chat, messages = chat_exchanges(data), messages_exchanges(data)
+    for path in ("/v1/chat", "/completions", "/invoke"):
+        for one in exchanges(data, path):
+            if one.status != 200 or one.stream:
+                continue
+            answer = load_object(one.body)
+            if answer.get("object") == "chat.completion" and one not in chat:
+                chat.append(one)
+            if answer.get("type") == "message":
+                messages.append(one)
     found = [("openai_chat", one) for one in chat] + [("anthropic", one) for one in messages]
     return [Case(number, wire, one) for number, (wire, one) in enumerate(found)]
-
-
-def _is_message(body: bytes) -> bool:
-    try:
-        answer = json.loads(body)
-    except ValueError:
-        return False
-    return isinstance(answer, dict) and answer.get("type") == "message"
 
 
 class Player:
@@ -117,7 +119,7 @@ def wire_bytes(one: Exchange, draw: random.Random) -> bytes:
 def cut(data: bytes, draw: random.Random) -> list[bytes]:
     """Cuts bytes at up to 40 random places."""
     places = sorted({0, len(data), *(draw.randrange(len(data) + 1) for _ in range(draw.randrange(40)))})
-    return [data[start:end] for start, end in zip(places, places[1:], strict=False)]
+    return [data[start:end] for start, end in itertools.pairwise(places)]
 
 
 class Clients:
@@ -148,6 +150,16 @@ class Clients:
         headers = {name.lower(): value for name, value in answer.getheaders()}
         body = answer.read()
         return Served(ask, answer.status, headers, body, player.asked.get(name_of(ask), b""))
+
+
+def records_of(gateway: Gateway, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Returns the Records of these calls by id, once all are in the store; after 20 s, those that are."""
+    wanted, end = set(ids) - {""}, time.monotonic() + 20
+    while True:
+        found = gateway.records()
+        if wanted <= {record["id"] for record in found} or time.monotonic() > end:
+            assert len(found) == len({record["id"] for record in found}), "a call was recorded twice"
+            return {record["id"]: record for record in found}
 
 
 def name_of(ask: Ask) -> str:
