@@ -31,6 +31,7 @@ from headgate.pipeline.timeout import timeout
 from headgate.pipeline.upstream import upstream
 from headgate.providers.driver import AllowList, Driver, Provider
 from headgate.stores.data import DataDir
+from headgate.stores.keeper import RecorderKeeper
 from headgate.transport.local import LocalApp, LocalTransport
 from headgate.transport.origin import Origin
 from headgate.transport.pool import Pool
@@ -212,7 +213,10 @@ async def open_core(settings: Settings, *, keyless: bool) -> Core:
     data = DataDir(settings.data.dir)
     admin_key = settings.admin_key.reveal() if settings.admin_key is not None else ""
     keys = data.open_keys(admin_key=admin_key)
-    journal = data.open_journal(fsync=settings.data.journal.fsync)
+    kept = settings.data
+    journal = data.open_journal(fsync=kept.journal.fsync, segment_bytes=kept.journal.segment_bytes)
+    keeper = RecorderKeeper(data, retention_days=kept.retention_days)
+    keeper.start()
     core = Core(settings, journal=journal, keys=keys, keyless=keyless)
-    core.closers += [journal, keys]
+    core.closers += [journal, keys, keeper]
     return core

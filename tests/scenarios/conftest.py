@@ -78,6 +78,7 @@ class Upstream:
 
     Attributes:
         requests: (path, head, body) of each request so far.
+        left: when (monotonic s) a peer closed its connection in the middle of an exchange.
         open: connections open now.
     """
 
@@ -85,6 +86,7 @@ class Upstream:
         self.script = script
         self.requests: list[tuple[str, bytes, bytes]] = []
         self.open = 0
+        self.left: list[float] = []
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -114,6 +116,7 @@ class Upstream:
             writer.write(data)
             await writer.drain()
 
+        watcher = asyncio.ensure_future(self._watch(reader))
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -127,7 +130,13 @@ class Upstream:
             pass
         finally:
             self.open -= 1
+            watcher.cancel()
             writer.close()
+
+    async def _watch(self, reader: asyncio.StreamReader) -> None:
+        while not reader.at_eof() and reader.exception() is None:
+            await asyncio.sleep(0.005)
+        self.left.append(time.monotonic())
 
 
 class Gateway:

@@ -12,9 +12,10 @@ from headgate.core.record import Record
 from headgate.dialects import models as models_face
 from headgate.dialects.base import Dialect
 from headgate.pipeline.auth import identify
-from headgate.server.guard import Guard, Limits, Receive, Send
-from headgate.server.intake import check_content, peer_of, read_body, read_settings
-from headgate.server.respond import Responder, StreamWriter, send_error, send_json, send_unary
+from headgate.server.caller import AsgiCaller, Caller, Receive, Send
+from headgate.server.guard import Guard, Limits
+from headgate.server.intake import check_content, read_settings
+from headgate.server.respond import StreamWriter, render_error, send_json, send_unary
 from headgate.server.status import status_of
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class App:
         self._core: Core | None = None
         self._starting = asyncio.Lock()
         self._dialects: Mapping[str, Dialect] = {}
+        self._targets: Mapping[bytes, Dialect] = {}
+        self._guards: set[Guard] = set()
         self.draining = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -62,9 +65,14 @@ class App:
         if root and path.startswith(root):
             path = path[len(root) :]
         dialect = self._dialects.get(path)
+        caller = AsgiCaller(scope, receive, send)
         if dialect is not None and scope["method"] == "POST":
-            return await self._serve(dialect, scope, receive, send)
-        return await self._small(path, dialect, scope, receive, send)
+            return await self.serve(caller, dialect)
+        return await self._small(path, dialect, scope["method"], caller)
+
+    def dialect_at(self, target: bytes) -> Dialect | None:
+        """Returns whose path a request target is; None where it is none of the data plane's."""
+        return self._targets.get(target) or self._targets.get(target.partition(b"?")[0])
 
     async def startup(self) -> None:
         """Makes the core, once."""
@@ -72,6 +80,7 @@ class App:
             if self._core is None:
                 core = await self._start()
                 self._dialects = {path: core.dialects[name] for path, name in _PATHS.items()}
+                self._targets = {path.encode(): dialect for path, dialect in self._dialects.items()}
                 self._core = core
 
     async def shutdown(self) -> None:
@@ -81,54 +90,63 @@ class App:
         if core is not None:
             await core.aclose()
 
-    async def _serve(self, dialect: Dialect, scope: Scope, receive: Receive, send: Send) -> None:
+    def cut(self) -> None:
+        """Ends what is still under way, each with the error of its dialect: the drain's time is over."""
+        for guard in list(self._guards):
+            guard.cancel("draining")
+
+    async def serve(self, caller: Caller, dialect: Dialect) -> None:
+        """Takes one model call end to end."""
         core = self._core
-        responder = Responder(send, scope)
         if core is None:
-            return await send_error(Unavailable("The gateway is shutting down.", code="draining"), dialect, responder)
-        headers = dict(scope["headers"])
+            return await caller.whole(*render_error(_draining(), dialect, close=True))
         clock = core.clock
         record = Record(core.ids.new(), clock.time_ns(), dialect=dialect.name)
-        started = clock.monotonic()
-        guard = Guard(core.ticker, receive, self._limits)
+        guard = Guard(core.ticker, caller, self._limits)
+        self._guards.add(guard)
+        call = Call(
+            record, dialect, b"", clock.monotonic(), headers=caller.headers, peer=caller.peer, status_of=status_of
+        )
         writer: StreamWriter | None = None
-        call: Call | None = None
         try:
-            check_content(headers)
-            body = await read_body(receive, headers, self._limits)
+            check_content(caller.headers)
+            call.raw = await caller.body(self._limits.body_bytes)
             guard.reading = False
-            call = Call(record, dialect, body, started, headers=headers, peer=peer_of(scope), status_of=status_of)
-            read_settings(call, headers)
+            read_settings(call, caller.headers)
             # A request that will stream may be kept warm by comments while it waits.
-            if b'"stream"' in body:
-                writer = StreamWriter(call, send, guard)
+            if b'"stream"' in call.raw:
+                writer = StreamWriter(call, caller, guard)
                 guard.beat = writer.beat
                 guard.silent_since = guard.now()
             reply = await core.handler(call)
             try:
                 if call.view.stream:
-                    if writer is None:
-                        writer = StreamWriter(call, send, guard)
-                    await writer.write(reply)
+                    await (writer or StreamWriter(call, caller, guard)).write(reply)
                 else:
-                    await send_unary(call, reply, responder, guard)
+                    await send_unary(call, reply, caller, guard)
             except BaseException:
                 await reply.aclose()
                 raise
         except HeadgateError as error:
-            if call is not None and call.settle is not None:
-                await call.settle
-            if writer is not None and writer.started:
-                await writer.fail(error)
-            else:
-                early = guard.reading
-                await send_error(error, dialect, responder, record.id, len(record.attempts), close=early)
+            await self._fail(error, call, caller, writer, close=guard.reading)
         except asyncio.CancelledError:
-            await self._cancelled(guard, dialect, responder, record.id)
+            await self._cancelled(guard, call, caller, writer)
         finally:
             guard.stop()
+            self._guards.discard(guard)
 
-    async def _cancelled(self, guard: Guard, dialect: Dialect, responder: Responder, call_id: str) -> None:
+    async def _fail(
+        self, error: HeadgateError, call: Call, caller: Caller, writer: StreamWriter | None, *, close: bool
+    ) -> None:
+        """Tells an error: as a response, or in band where a stream has begun."""
+        if call.settle is not None:
+            await call.settle
+        if writer is not None and writer.started:
+            await writer.fail(error)
+        else:
+            await caller.whole(*render_error(error, call.dialect, call.id, len(call.record.attempts), close))
+
+    async def _cancelled(self, guard: Guard, call: Call, caller: Caller, writer: StreamWriter | None) -> None:
         """The guard ended the request, or somebody from outside did, whose business it is to know."""
         if not guard.why:
             raise asyncio.CancelledError
@@ -136,45 +154,46 @@ class App:
         if task is not None:
             task.uncancel()
         if guard.why == "slow_body":
-            error = BadRequest("The request body did not arrive in time.", code="slow_body")
-            await send_error(error, dialect, responder, call_id, close=True)
+            await self._fail(slow_body(), call, caller, writer, close=True)
+        elif guard.why == "draining":
+            await self._fail(_draining(), call, caller, writer, close=True)
+        elif guard.why == "slow_client":
+            caller.abort()
 
-    async def _small(self, path: str, dialect: Dialect | None, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _small(self, path: str, dialect: Dialect | None, method: str, caller: Caller) -> None:
         """Everything that is not a model call."""
         core = self._core
-        responder = Responder(send, scope)
         if path == "/healthz":
-            return await send_json(responder, 200, b'{"status":"ok"}')
+            return await send_json(caller, 200, b'{"status":"ok"}')
         if path == "/readyz":
             ready = core is not None and not self.draining
-            return await send_json(responder, 200 if ready else 503, b'{"ready":%b}' % (b"true" if ready else b"false"))
+            return await send_json(caller, 200 if ready else 503, b'{"ready":%b}' % (b"true" if ready else b"false"))
         if core is None:
-            return await send_json(responder, 503, b'{"error":{"message":"shutting down"}}')
-        method = scope["method"]
+            return await send_json(caller, 503, b'{"error":{"message":"shutting down"}}')
         face = core.dialects["anthropic" if path.startswith("/v1/messages") else "openai_chat"]
         try:
             if path == _MODELS or path.startswith(_MODELS + "/"):
                 if method not in ("GET", "HEAD"):
                     raise BadRequest(f"{path} takes GET, not {method}.", code="method_not_allowed")
-                return await self._list_models(path[len(_MODELS) + 1 :], core, scope, responder)
+                return await self._list_models(path[len(_MODELS) + 1 :], core, caller)
             if dialect is not None:
                 raise BadRequest(f"{path} takes POST, not {method}.", code="method_not_allowed")
             raise BadRequest(f"There is nothing at {path[:100]}.", code="unknown_path")
         except HeadgateError as error:
-            await send_error(error, face, responder)
+            await caller.whole(*render_error(error, face))
         return None
 
-    async def _list_models(self, name: str, core: Core, scope: Scope, responder: Responder) -> None:
-        headers = dict(scope["headers"])
-        principal = identify(headers, peer_of(scope), core.keys, self._keyless)
+    async def _list_models(self, name: str, core: Core, caller: Caller) -> None:
+        headers = caller.headers
+        principal = identify(headers, caller.peer, core.keys, self._keyless)
         allowed = principal.models
         shape: models_face.Shape = "anthropic" if b"anthropic-version" in headers else "openai"
         shown = {known: info for known, info in core.models.items() if allowed is None or known in allowed}
         if not name:
-            return await send_json(responder, 200, models_face.render_models(list(shown.values()), shape))
+            return await send_json(caller, 200, models_face.render_models(list(shown.values()), shape))
         if name not in shown:
             raise UnknownModel(f"The model {name[:100]!r} does not exist here.", param="model")
-        return await send_json(responder, 200, models_face.render_model(shown[name], shape))
+        return await send_json(caller, 200, models_face.render_model(shown[name], shape))
 
     async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -194,3 +213,12 @@ class App:
         await receive()
         await self.shutdown()
         return await send({"type": "lifespan.shutdown.complete"})
+
+
+def slow_body() -> BadRequest:
+    """Returns the error for a body that did not arrive in time."""
+    return BadRequest("The request body did not arrive in time.", code="slow_body")
+
+
+def _draining() -> Unavailable:
+    return Unavailable("The gateway is shutting down; send the request again.", code="draining", retry_after=1)

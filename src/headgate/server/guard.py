@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from headgate.core.ticker import Ticker
+from headgate.server.caller import Caller
 
 READING_LOOK = 0.05
 """Seconds between two looks at a request whose body is still coming."""
-
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class Limits:
@@ -39,17 +36,18 @@ class Guard:
         reading: True while the body is being received.
         silent_since: since when nothing has gone to a streaming client (loop time); 0.0 for a unary call.
         sending_since: since when a write has been waiting for the client; 0.0 while none is.
-        why: why the guard cancelled the request: ``"slow_body"``, ``"gone"``, ``"slow_client"``; ``""`` if it did not.
+        beat: breaks a long silence; None for a unary call.
+        why: why the guard cancelled the request: ``"slow_body"``, ``"gone"``, ``"slow_client"``, ``"draining"``;
+            ``""`` if it did not.
     """
 
     __slots__ = (
+        "_caller",
         "_limits",
         "_loop",
-        "_receive",
         "_started",
         "_task",
         "_timer",
-        "_watcher",
         "beat",
         "now",
         "over",
@@ -59,21 +57,20 @@ class Guard:
         "why",
     )
 
-    def __init__(self, ticker: Ticker, receive: Receive, limits: Limits) -> None:
+    def __init__(self, ticker: Ticker, caller: Caller, limits: Limits) -> None:
         self._loop = loop = ticker.loop
         self.now = loop.time
         self.over = False
-        self._receive = receive
+        self._caller = caller
         self._limits = limits
         self._started = loop.time()
-        self._watcher: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._task = asyncio.current_task(loop)
         self.beat: Callable[[], Awaitable[None]] | None = None
         self.reading = True
         self.silent_since = 0.0
         self.sending_since = 0.0
         self.why = ""
-        self._task = asyncio.current_task(loop)
         ticker.add(self)
 
     def stop(self) -> None:
@@ -81,33 +78,44 @@ class Guard:
         self.over = True
         if self._timer is not None:
             self._timer.cancel()
-        if self._watcher is not None:
-            self._watcher.cancel()
+            self._caller.unwatch()
 
     def lasts(self) -> None:
         """The request goes on: from here on it is looked after."""
-        self._look()
+        self._timer = self._loop.call_later(0, self._look)
+
+    def cancel(self, why: str) -> None:
+        """Ends the request."""
+        if self.over or self.why:
+            return
+        self.why = why
+        if self._task is not None:
+            self._task.cancel()
+
+    def _gone(self) -> None:
+        self.cancel("gone")
 
     def _look(self) -> None:
         now, limits = self._loop.time(), self._limits
         pause = min(1.0, limits.body, limits.write, limits.heartbeat)
         if self.reading:
             if now - self._started >= limits.body:
-                return self._cancel("slow_body")
+                return self.cancel("slow_body")
             pause = min(pause, READING_LOOK)
         else:
-            if self._watcher is None:
-                self._watcher = self._loop.create_task(self._watch())
+            self._caller.watch(self._gone)
             if self.sending_since and now - self.sending_since >= limits.write:
-                return self._cancel("slow_client")
+                return self.cancel("slow_client")
             if self.silent_since and self.beat is not None and not self.sending_since:
                 wait = limits.heartbeat - (now - self.silent_since)
                 if wait <= 0.001:
                     self.silent_since = now
-                    self._loop.create_task(self._beat(self.beat))
+                    _BEATS.add(beating := self._loop.create_task(self._beat(self.beat)))
+                    beating.add_done_callback(_BEATS.discard)
                 else:
                     pause = min(pause, wait)
-        self._timer = self._loop.call_later(pause, self._look)
+        if not self.over and not self.why:
+            self._timer = self._loop.call_later(pause, self._look)
         return None
 
     async def _beat(self, beat: Callable[[], Awaitable[None]]) -> None:
@@ -117,14 +125,5 @@ class Guard:
         finally:
             self.sending_since = 0.0
 
-    async def _watch(self) -> None:
-        """Waits for the client to leave. Nothing else can arrive once the body is in."""
-        while True:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                return self._cancel("gone")
 
-    def _cancel(self, why: str) -> None:
-        self.why = why
-        if self._task is not None and not self._task.done():
-            self._task.cancel()
+_BEATS: set[asyncio.Task[None]] = set()

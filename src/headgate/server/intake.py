@@ -1,57 +1,15 @@
-"""Turns an ASGI request into a Call: body in bounds, headers in order, per-call settings read."""
+"""Reads a request's headers: what its body is, and the per-call settings."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from headgate.core.call import Call, Priority
 from headgate.core.errors import BadRequest
-from headgate.server.guard import Limits, Receive
 
 _PRIORITIES: dict[bytes, Priority] = {b"interactive": "interactive", b"batch": "batch"}
 _WORD_LIMIT = 256
 _TAG_LIMIT = 32
-
-
-async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limits: Limits) -> bytes:
-    """Returns the whole request body. Its bound in time is the guard's.
-
-    Raises:
-        BadRequest: over the size limit, or the client left before its end.
-    """
-    length = headers.get(b"content-length")
-    if length is not None and len(length) < 20 and int(length) > limits.body_bytes:
-        raise _too_large(limits)
-    message = await receive()
-    if message["type"] != "http.request":
-        raise BadRequest("The client left before the request was whole.", code="body_cut")
-    body: bytes = message.get("body", b"")
-    if message.get("more_body"):
-        body = await _read_rest(receive, body, limits)
-    elif len(body) > limits.body_bytes:
-        raise _too_large(limits)
-    return body
-
-
-async def _read_rest(receive: Receive, first: bytes, limits: Limits) -> bytes:
-    parts, size = [first], len(first)
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] != "http.request":
-            raise BadRequest("The client left before the request was whole.", code="body_cut")
-        part: bytes = message.get("body", b"")
-        size += len(part)
-        if size > limits.body_bytes:
-            raise _too_large(limits)
-        parts.append(part)
-        more = message.get("more_body", False)
-    return b"".join(parts)
-
-
-def _too_large(limits: Limits) -> BadRequest:
-    return BadRequest(f"The request body is larger than {limits.body_bytes} bytes.", code="body_too_large")
 
 
 def check_content(headers: Mapping[bytes, bytes]) -> None:
@@ -131,9 +89,3 @@ def _tags(value: bytes) -> dict[str, str]:
 def _bad(header: bytes, wanted: str) -> BadRequest:
     name = header.decode()
     return BadRequest(f"The header {name} must be {wanted}.", code="invalid_header", param=name)
-
-
-def peer_of(scope: Mapping[str, Any]) -> str:
-    """Returns the client's address, or ``"127.0.0.1"`` for a Unix socket, which only this machine can reach."""
-    client = scope.get("client")
-    return client[0] if client else "127.0.0.1"

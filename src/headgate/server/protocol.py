@@ -1,17 +1,13 @@
-"""uvicorn's HTTP protocol with bounds that it lacks: on the size of a request head, and on the time it takes."""
+"""uvicorn's HTTP protocol with bounds that it lacks: on a request head's size and time, one timer per connection."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from functools import partial
-from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
-
-from headgate.server.respond import RESPOND
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_SECONDS = 10.0
+IDLE_SECONDS = 75.0
 
 _BODY = (
     b'{"error":{"message":"The request head is too large.","type":"invalid_request_error","code":"headers_too_large"}}'
@@ -27,9 +23,12 @@ class BoundedProtocol(HttpToolsProtocol):
 
     head_limit = 64 * 1024
     head_count = 100
+
     _head_done = False
     _head_bytes = 0
     _head_timer: asyncio.TimerHandle | None = None
+    _idle_timer: asyncio.TimerHandle | None = None
+    _idle_since = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -37,17 +36,34 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
         self._head_done = False
-        super().on_message_begin()
+        self._idle_since = 0.0
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        headers = self.headers
+        if len(headers) >= self.head_count:
+            raise ValueError(f"more than {self.head_count} request headers")
+        headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
+        """Makes uvicorn's ASGI scope, which only requests of its own kind need."""
         self._head_done = True
+        url, headers = self.url, self.headers
+        super().on_message_begin()
+        self.url = url
+        self.headers += headers
+        self.expect_100_continue = any(
+            name == b"expect" and value.lower() == b"100-continue" for name, value in headers
+        )
         super().on_headers_complete()
-        # The application's task has not run yet: it finds this in its scope.
-        self.scope["extensions"] = cast(Any, {RESPOND: partial(_respond, self.cycle)})
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -64,10 +80,31 @@ class BoundedProtocol(HttpToolsProtocol):
         elif self._head_timer is None:
             self._head_timer = self.loop.call_later(HEAD_SECONDS, self._too_slow)
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if len(self.headers) >= self.head_count:
-            raise ValueError(f"more than {self.head_count} request headers")
-        super().on_header(name, value)
+    def on_response_complete(self) -> None:
+        """As uvicorn's, but for its keep-alive timer per response."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            cycle, app = self.pipeline.pop()
+            self._start_asgi_task(cycle, app)
+            return
+        self._idle_since = self.loop.time()
+        if self._idle_timer is None:
+            self._idle_timer = self.loop.call_later(IDLE_SECONDS, self._check_idle)
+
+    def _check_idle(self) -> None:
+        self._idle_timer = None
+        if self.transport.is_closing():
+            return
+        left = IDLE_SECONDS
+        if self._idle_since:
+            left = self._idle_since + IDLE_SECONDS - self.loop.time()
+            if left <= 0.001:
+                self.transport.close()
+                return
+        self._idle_timer = self.loop.call_later(left, self._check_idle)
 
     def _stop_timer(self) -> None:
         if self._head_timer is not None:
@@ -78,41 +115,3 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_timer = None
         if not self._head_done and not self.transport.is_closing():
             self.transport.close()
-
-
-def _respond(cycle: RequestResponseCycle, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
-    """Sends a whole response in one write; False where it has to wait for the client, and ``send`` must be used.
-
-    What ASGI's two messages do in uvicorn, without their checks: the headers are our own and known to be clean. One
-    system call less a request.
-    """
-    if cycle.response_started or cycle.flow.write_paused:
-        return False
-    if cycle.disconnected:
-        return True
-    cycle.response_started = cycle.response_complete = True
-    cycle.waiting_for_100_continue = False
-    lines = [STATUS_LINE[status]]
-    for header in headers:
-        lines.append(b"%b: %b\r\n" % header)
-        if header[0] == b"connection":
-            cycle.keep_alive = False
-    lines.append(b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n")
-    if cycle.scope["method"] != "HEAD":
-        lines.append(body)
-    cycle.transport.write(b"".join(lines))
-    cycle.message_event.set()
-    if not cycle.keep_alive:
-        cycle.transport.close()
-    cycle.on_response()
-    return True
-
-
-def bounded_protocol(limit: int, count: int) -> type[BoundedProtocol]:
-    """Returns the protocol class for ``uvicorn.Config(http=...)``.
-
-    Args:
-        limit: bytes that a request head may have.
-        count: headers that it may have.
-    """
-    return type("BoundedProtocol", (BoundedProtocol,), {"head_limit": limit, "head_count": count})

@@ -3,50 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from headgate.core.call import Call
 from headgate.core.errors import HeadgateError
 from headgate.core.event import Frame, Kind
 from headgate.core.reply import Reply
 from headgate.dialects.base import Dialect
-from headgate.server.guard import Guard, Send
+from headgate.server.caller import Caller, Headers
+from headgate.server.guard import Guard
 from headgate.server.status import status_of
-
-RESPOND = "headgate.respond"
-"""Name of our server's ASGI extension: ``(status, headers, body) -> bool`` sends a whole response in one write."""
-
-Respond = Callable[[int, Sequence[tuple[bytes, bytes]], bytes], bool]
 
 _JSON = (b"content-type", b"application/json")
 _LOST_LIMIT = 512
 
 
-class Responder:
-    """Where a request's answer goes: an ASGI ``send``, or the server's own way to send it whole at once."""
-
-    __slots__ = ("_whole", "send")
-
-    def __init__(self, send: Send, scope: Mapping[str, Any]) -> None:
-        """Args:
-        send: ASGI's.
-        scope: ASGI's; its extension ``RESPOND`` is used where the server has it.
-        """
-        self.send = send
-        extensions = scope.get("extensions")
-        self._whole: Respond | None = extensions.get(RESPOND) if extensions else None
-
-    async def whole(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
-        """Sends a whole response. ``headers`` must be clean; content-length is added."""
-        headers.append((b"content-length", b"%d" % len(body)))
-        if self._whole is not None and self._whole(status, headers, body):
-            return
-        await self.send({"type": "http.response.start", "status": status, "headers": headers})
-        await self.send({"type": "http.response.body", "body": body})
-
-
-async def send_unary(call: Call, reply: Reply, responder: Responder, guard: Guard) -> None:
+async def send_unary(call: Call, reply: Reply, caller: Caller, guard: Guard) -> None:
     """Sends a whole answer, once its Record is journalled."""
     frames = await reply.batch()
     body: bytes | None = None
@@ -65,11 +37,10 @@ async def send_unary(call: Call, reply: Reply, responder: Responder, guard: Guar
         await call.settle
     headers = answer_headers(call, reply)
     headers.append(_JSON)
-    guard.sending_since = guard.now()
-    await responder.whole(200, headers, body)
+    await caller.whole(200, headers, body)
 
 
-def answer_headers(call: Call, reply: Reply) -> list[tuple[bytes, bytes]]:
+def answer_headers(call: Call, reply: Reply) -> Headers:
     """Returns our own response headers, and the upstream's that may pass."""
     record = call.record
     headers = [
@@ -95,11 +66,11 @@ def clean(text: str) -> bytes:
 class StreamWriter:
     """Sends one streamed answer: whole events only, its end held back until the Record is journalled."""
 
-    __slots__ = ("_call", "_guard", "_held", "_send", "started")
+    __slots__ = ("_call", "_caller", "_guard", "_held", "started")
 
-    def __init__(self, call: Call, send: Send, guard: Guard) -> None:
+    def __init__(self, call: Call, caller: Caller, guard: Guard) -> None:
         self._call = call
-        self._send = send
+        self._caller = caller
         self._guard = guard
         self._held = b""
         self.started = False
@@ -109,7 +80,7 @@ class StreamWriter:
         if self._call.view is None or not self._call.view.stream:
             return
         await self._start(None)
-        await self._send({"type": "http.response.body", "body": self._call.dialect.comment, "more_body": True})
+        await self._caller.write(self._call.dialect.comment)
 
     async def write(self, reply: Reply) -> None:
         """Sends the whole answer.
@@ -127,7 +98,7 @@ class StreamWriter:
             data = self._join(frames) if encoder is None else b"".join([encoder.feed(frame.events) for frame in frames])
             if data:
                 guard.sending_since = guard.now()
-                await self._send({"type": "http.response.body", "body": data, "more_body": True})
+                await self._caller.write(data)
                 guard.sending_since = 0.0
                 guard.silent_since = guard.now()
             frames = await reply.batch()
@@ -136,12 +107,12 @@ class StreamWriter:
         if call.settle is not None:
             await call.settle
         guard.sending_since = guard.now()
-        await self._send({"type": "http.response.body", "body": self._held})
+        await self._caller.end(self._held)
 
     async def fail(self, error: HeadgateError) -> None:
         """Ends a stream that has begun with the dialect's error event, no marker after it."""
         frame = self._call.dialect.error_frame(error, self._call.id)
-        await self._send({"type": "http.response.body", "body": frame})
+        await self._caller.end(frame)
 
     def _join(self, frames: Sequence[Frame]) -> bytes:
         """The bytes of these frames; from the closing marker on they are held back."""
@@ -163,20 +134,15 @@ class StreamWriter:
         headers = answer_headers(call, reply) if reply is not None else [(b"x-headgate-id", call.id.encode())]
         headers.append((b"content-type", call.dialect.stream_type))
         headers.append((b"cache-control", b"no-cache"))
-        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+        await self._caller.start(200, headers)
 
 
-async def send_error(
-    error: HeadgateError,
-    dialect: Dialect,
-    responder: Responder,
-    call_id: str = "",
-    attempts: int = -1,
-    close: bool = False,
-) -> None:
-    """Sends an error as a whole response, in the dialect that the caller speaks."""
+def render_error(
+    error: HeadgateError, dialect: Dialect, call_id: str = "", attempts: int = -1, close: bool = False
+) -> tuple[int, Headers, bytes]:
+    """Returns status, headers and body of an error, in the dialect that the caller speaks."""
     status = status_of(error)
-    headers: list[tuple[bytes, bytes]] = [_JSON]
+    headers: Headers = [_JSON]
     if call_id:
         headers.append((b"x-headgate-id", call_id.encode()))
     if attempts >= 0:
@@ -185,9 +151,9 @@ async def send_error(
         headers.append((b"retry-after", b"%d" % math.ceil(error.retry_after)))
     if close:
         headers.append((b"connection", b"close"))
-    await responder.whole(status, headers, dialect.error_body(error, status, call_id))
+    return status, headers, dialect.error_body(error, status, call_id)
 
 
-async def send_json(responder: Responder, status: int, body: bytes) -> None:
+async def send_json(caller: Caller, status: int, body: bytes) -> None:
     """Sends a small JSON document."""
-    await responder.whole(status, [_JSON], body)
+    await caller.whole(status, [_JSON], body)

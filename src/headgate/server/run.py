@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import math
 import signal
 import socket
 import sys
@@ -18,15 +20,16 @@ from headgate.config.settings import Settings
 from headgate.core.errors import ConfigError
 from headgate.server.app import App
 from headgate.server.guard import Limits
-from headgate.server.protocol import bounded_protocol
+from headgate.server.native import protocol_for
 from headgate.server.workers import supervise
 
+CUT_SECONDS = 3
+"""What streams that outlive the drain are given to be told so, before uvicorn cancels them."""
 
-def make_app(settings: Settings) -> App:
+
+def make_app(settings: Settings, limits: Limits) -> App:
     """Returns the ASGI application for these settings; its core is made at startup."""
-    server = settings.server
-    limits = Limits(server.body_seconds, server.slow_client_seconds, server.heartbeat_seconds, server.body_limit)
-    keyless = is_loopback(server.host)
+    keyless = is_loopback(settings.server.host)
     return App(lambda: open_core(settings, keyless=keyless), limits, keyless)
 
 
@@ -72,8 +75,9 @@ def _listen(settings: Settings) -> socket.socket:
 class _Server(uvicorn.Server):
     """uvicorn's server; says when it is ready, and tells the application that it drains."""
 
-    def __init__(self, config: uvicorn.Config, app: App, ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, app: App, ready: Callable[[], None], drain_seconds: float) -> None:
         super().__init__(config)
+        self._drain_seconds = drain_seconds
         self._app = app
         self._ready = ready
 
@@ -92,14 +96,20 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._app.draining = True
-        await super().shutdown(sockets)
+        cut = asyncio.get_running_loop().call_later(self._drain_seconds, self._app.cut)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            cut.cancel()
 
 
 def _serve(settings: Settings, listener: socket.socket, ready: Callable[[], None]) -> int:
-    app = make_app(settings)
+    server = settings.server
+    limits = Limits(server.body_seconds, server.slow_client_seconds, server.heartbeat_seconds, server.body_limit)
+    app = make_app(settings, limits)
     config = uvicorn.Config(
         app,
-        http=bounded_protocol(settings.server.header_limit, settings.server.header_count),
+        http=protocol_for(app, limits, server.header_limit, server.header_count),
         ws="none",
         lifespan="on",
         loop=_loop_factory(),
@@ -109,12 +119,12 @@ def _serve(settings: Settings, listener: socket.socket, ready: Callable[[], None
         proxy_headers=False,
         log_level="warning",
         timeout_keep_alive=75,
-        timeout_graceful_shutdown=max(1, round(settings.server.drain_seconds)),
+        timeout_graceful_shutdown=math.ceil(server.drain_seconds) + CUT_SECONDS,
         backlog=4096,
     )
-    server = _Server(config, app, ready)
-    server.run(sockets=[listener])
-    return 0 if server.started else 1
+    uvicorn_server = _Server(config, app, ready, server.drain_seconds)
+    uvicorn_server.run(sockets=[listener])
+    return 0 if uvicorn_server.started else 1
 
 
 def _calm_collector() -> None:

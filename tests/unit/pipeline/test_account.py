@@ -98,7 +98,8 @@ async def test_a_bug_becomes_an_error_that_says_nothing(
 
 
 @pytest.mark.parametrize(
-    ("setting", "key", "kept"), [("none", "", False), ("full", "", True), ("none", "full", True), ("full", "none", False)]
+    ("setting", "key", "kept"),
+    [("none", "", False), ("full", "", True), ("none", "full", True), ("full", "none", False)],
 )
 async def test_payloads_are_kept_as_the_key_says(
     make_call: Callable[..., Call], clock: FixedClock, setting: str, key: str, kept: bool

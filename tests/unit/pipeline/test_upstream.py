@@ -103,9 +103,7 @@ async def test_cancelling_while_waiting_stops_the_upstream(
     assert attempt.record.outcome == "cancelled"
 
 
-async def test_usage_that_nobody_reported_is_estimated(
-    make_attempt: Callable[..., Attempt], clock: FixedClock
-) -> None:
+async def test_usage_that_nobody_reported_is_estimated(make_attempt: Callable[..., Attempt], clock: FixedClock) -> None:
     """An answer without usage still gets counts, marked as ours."""
     script = Script([Kind.CONTENT], [Kind.FINISH, Kind.MARKER])
     script.summary.usage = None

@@ -9,8 +9,8 @@ import pytest
 from headgate.core.call import Call
 from headgate.core.errors import BadRequest
 from headgate.core.record import Record
-from headgate.server.guard import Limits
-from headgate.server.intake import check_content, peer_of, read_body, read_settings
+from headgate.server.caller import AsgiCaller
+from headgate.server.intake import check_content, read_settings
 
 
 def receiving(*messages: dict[str, Any]) -> Any:
@@ -26,12 +26,17 @@ def part(body: bytes, more: bool) -> dict[str, Any]:
     return {"type": "http.request", "body": body, "more_body": more}
 
 
-LIMITS = Limits(body_bytes=10)
+def caller(headers: dict[bytes, bytes], *messages: dict[str, Any]) -> AsgiCaller:
+    async def send(message: dict[str, Any]) -> None:
+        raise AssertionError
+
+    return AsgiCaller({"headers": list(headers.items()), "client": ("10.0.0.1", 5)}, receiving(*messages), send)
 
 
 async def test_a_body_in_pieces_is_joined() -> None:
     """However the server cuts it, the body is the same."""
-    assert await read_body(receiving(part(b"abc", True), part(b"", True), part(b"def", False)), {}, LIMITS) == b"abcdef"
+    one = caller({}, part(b"abc", True), part(b"", True), part(b"def", False))
+    assert await one.body(10) == b"abcdef"
 
 
 @pytest.mark.parametrize(
@@ -45,14 +50,14 @@ async def test_a_body_in_pieces_is_joined() -> None:
 async def test_a_body_over_the_limit_is_refused_early(headers: dict[bytes, bytes], messages: list[Any]) -> None:
     """By its announced length before a byte is read, else as soon as it has grown too large."""
     with pytest.raises(BadRequest) as caught:
-        await read_body(receiving(*messages), headers, LIMITS)
+        await caller(headers, *messages).body(10)
     assert caught.value.code == "body_too_large"
 
 
 async def test_a_client_that_leaves_mid_body_is_no_request() -> None:
     """Half a body is never acted on."""
     with pytest.raises(BadRequest) as caught:
-        await read_body(receiving(part(b"a", True), {"type": "http.disconnect"}), {}, LIMITS)
+        await caller({}, part(b"a", True), {"type": "http.disconnect"}).body(10)
     assert caught.value.code == "body_cut"
 
 
@@ -125,7 +130,11 @@ def test_a_senseless_setting_names_its_header(headers: dict[bytes, bytes]) -> No
     assert caught.value.param == next(iter(headers)).decode()
 
 
-def test_a_unix_socket_counts_as_this_machine() -> None:
+async def test_a_unix_socket_counts_as_this_machine() -> None:
     """ASGI gives no client address there."""
-    assert peer_of({"client": None}) == "127.0.0.1"
-    assert peer_of({"client": ("10.0.0.1", 5)}) == "10.0.0.1"
+
+    async def nothing(*_: object) -> Any:
+        raise AssertionError
+
+    assert AsgiCaller({"headers": [], "client": None}, nothing, nothing).peer == "127.0.0.1"
+    assert caller({}).peer == "10.0.0.1"

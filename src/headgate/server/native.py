@@ -1,0 +1,302 @@
+"""The hot path's own way through uvicorn: model calls without ASGI's scope, messages and task per request.
+
+uvicorn listens, drains and parses; a POST to a path of the data plane is then carried by a ``NativeCaller`` on one
+task per connection, everything else by uvicorn's own ASGI cycle (ADR 0005).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any, cast
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from headgate.core.errors import HeadgateError
+from headgate.dialects.base import Dialect
+from headgate.server.app import App, slow_body
+from headgate.server.caller import Caller, Headers, too_large
+from headgate.server.guard import Limits
+from headgate.server.protocol import BoundedProtocol
+from headgate.server.respond import render_error
+
+_log = logging.getLogger("headgate.server")
+
+
+class NativeCaller(Caller):
+    """A Caller on a GateProtocol; stands where uvicorn expects its own request cycle."""
+
+    __slots__ = (
+        "_chunked",
+        "_gone",
+        "_head",
+        "_parts",
+        "_protocol",
+        "_size",
+        "complete",
+        "dialect",
+        "disconnected",
+        "keep_alive",
+        "response_complete",
+        "started",
+    )
+
+    def __init__(self, protocol: GateProtocol, dialect: Dialect, keep_alive: bool, chunked: bool) -> None:
+        self.headers = dict(protocol.headers)
+        self.peer = protocol.peer
+        self.dialect = dialect
+        self.keep_alive = keep_alive
+        self.complete = False
+        self.disconnected = False
+        self.response_complete = False
+        self.started = False
+        self._protocol = protocol
+        self._chunked = chunked
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._head = b""
+        self._gone: Callable[[], None] | None = None
+
+    # what uvicorn's protocol asks of a cycle
+
+    @property
+    def message_event(self) -> NativeCaller:
+        """uvicorn sets this when the connection is lost."""
+        return self
+
+    def set(self) -> None:
+        """The connection is lost, or its state has changed."""
+        if self.disconnected and self._gone is not None:
+            gone, self._gone = self._gone, None
+            gone()
+
+    # the request
+
+    def feed(self, data: bytes, limit: int) -> bool:
+        """Takes a piece of the body; False where it has grown over ``limit``."""
+        self._parts.append(data)
+        self._size += len(data)
+        return self._size <= limit
+
+    async def body(self, limit: int) -> bytes:
+        """See ``Caller.body``; it has come whole, and within the limit, before anybody can ask."""
+        parts = self._parts
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    # the response
+
+    async def whole(self, status: int, headers: Headers, body: bytes) -> None:
+        """See ``Caller.whole``; one write, one system call."""
+        self.whole_now(status, headers, body)
+
+    def whole_now(self, status: int, headers: Headers, body: bytes) -> None:
+        """Sends a whole response."""
+        if self.disconnected or self.response_complete:
+            return
+        lines = self._lines(status, headers)
+        lines.append(b"content-length: %d\r\n\r\n" % len(body))
+        lines.append(body)
+        self._protocol.transport.write(b"".join(lines))
+        self._finish()
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """See ``Caller.start``; the head goes out with the first piece."""
+        if not self._chunked:
+            self.keep_alive = False
+        lines = self._lines(status, headers)
+        lines.append(b"transfer-encoding: chunked\r\n\r\n" if self._chunked else b"\r\n")
+        self._head = b"".join(lines)
+
+    async def write(self, data: bytes) -> None:
+        """See ``Caller.write``."""
+        if self.disconnected or not data:
+            return
+        protocol = self._protocol
+        data = b"%b%x\r\n%b\r\n" % (self._head, len(data), data) if self._chunked else self._head + data
+        self._head = b""
+        protocol.transport.write(data)
+        if protocol.flow.write_paused:
+            await protocol.flow.drain()
+
+    async def end(self, data: bytes) -> None:
+        """See ``Caller.end``."""
+        if self.disconnected or self.response_complete:
+            return
+        if self._chunked:
+            data = b"%b%x\r\n%b\r\n0\r\n\r\n" % (self._head, len(data), data) if data else self._head + b"0\r\n\r\n"
+        else:
+            data = self._head + data
+        self._protocol.transport.write(data)
+        self._finish()
+
+    def abort(self) -> None:
+        """See ``Caller.abort``."""
+        self._protocol.transport.abort()
+
+    def watch(self, on_gone: Callable[[], None]) -> None:
+        """See ``Caller.watch``."""
+        if self.disconnected:
+            on_gone()
+        else:
+            self._gone = on_gone
+
+    def unwatch(self) -> None:
+        """See ``Caller.unwatch``."""
+        self._gone = None
+
+    def _lines(self, status: int, headers: Headers) -> list[bytes]:
+        lines = [STATUS_LINE[status]]
+        for header in headers:
+            lines.append(b"%b: %b\r\n" % header)
+            if header[0] == b"connection":
+                self.keep_alive = False
+        if not self.keep_alive and not any(name == b"connection" for name, _ in headers):
+            lines.append(b"connection: close\r\n")
+        return lines
+
+    def _finish(self) -> None:
+        self.response_complete = True
+        if not self.keep_alive:
+            self._protocol.transport.close()
+        self._protocol.on_response_complete()
+
+
+class GateProtocol(BoundedProtocol):
+    """One client connection of the gateway's own server."""
+
+    app_native: App
+    body_limit: int
+    body_seconds: float
+
+    _runner: asyncio.Task[None] | None = None
+    _next: NativeCaller | None = None
+    _wake: asyncio.Future[None] | None = None
+    _body_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.peer = self.client[0] if self.client else "127.0.0.1"
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_body_timer()
+        super().connection_lost(exc)
+        if self._runner is not None and self._next is None and self._wake is not None:
+            self._runner.cancel()
+
+    def on_headers_complete(self) -> None:
+        dialect = self.app_native.dialect_at(self.url) if self.parser.get_method() == b"POST" else None
+        if dialect is None or self.parser.should_upgrade() or self.root_path:
+            super().on_headers_complete()
+            return
+        self._head_done = True
+        chunked = self.parser.get_http_version() != "1.0"
+        caller = NativeCaller(self, dialect, chunked and self.parser.should_keep_alive(), chunked)
+        existing = self.cycle
+        self.cycle = cast(Any, caller)
+        if existing is None or existing.response_complete:
+            caller.started = True
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((cast(Any, caller), self.app))
+        length = caller.headers.get(b"content-length")
+        if length is not None and int(length[:20]) > self.body_limit:
+            self._refuse(caller, too_large(self.body_limit))
+        elif b"expect" in caller.headers and caller.started:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, body: bytes) -> None:
+        caller: object = self.cycle
+        if not isinstance(caller, NativeCaller):
+            super().on_body(body)
+        elif not caller.response_complete and not caller.feed(body, self.body_limit):
+            self._refuse(caller, too_large(self.body_limit))
+
+    def on_message_complete(self) -> None:
+        caller: object = self.cycle
+        if not isinstance(caller, NativeCaller):
+            super().on_message_complete()
+            return
+        caller.complete = True
+        if caller.started and not caller.response_complete:
+            self._begin(caller)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        caller: object = self.cycle
+        if isinstance(caller, NativeCaller) and not caller.complete:
+            # A body that did not come with its head: rare, and bound in time.
+            if self._body_timer is None and not caller.response_complete:
+                self._body_timer = self.loop.call_later(self.body_seconds, self._too_slow_body)
+        elif self._body_timer is not None:
+            self._stop_body_timer()
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        """uvicorn starts the next request of a pipeline."""
+        if not isinstance(cycle, NativeCaller):
+            super()._start_asgi_task(cycle, app)
+            return
+        cycle.started = True
+        if cycle.complete:
+            self._begin(cycle)
+
+    def _begin(self, caller: NativeCaller) -> None:
+        self._next = caller
+        if self._runner is None:
+            self._runner = self.loop.create_task(self._run())
+        elif self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    async def _run(self) -> None:
+        """Serves the connection's model calls, one after the other."""
+        while not self.transport.is_closing():
+            caller, self._next = self._next, None
+            if caller is None:
+                self._wake = self.loop.create_future()
+                await self._wake
+                self._wake = None
+                continue
+            try:
+                await self.app_native.serve(caller, caller.dialect)
+            except Exception:
+                _log.exception("a request failed inside the server")
+                self.transport.abort()
+                return
+
+    def _refuse(self, caller: NativeCaller, error: HeadgateError) -> None:
+        """Answers before the request is whole, and ends the connection."""
+        self._stop_body_timer()
+        caller.whole_now(*render_error(error, caller.dialect, close=True))
+
+    def _too_slow_body(self) -> None:
+        self._body_timer = None
+        caller: object = self.cycle
+        if isinstance(caller, NativeCaller) and not caller.complete and not caller.response_complete:
+            self._refuse(caller, slow_body())
+
+    def _stop_body_timer(self) -> None:
+        if self._body_timer is not None:
+            self._body_timer.cancel()
+            self._body_timer = None
+
+
+def protocol_for(app: App, limits: Limits, head_limit: int, head_count: int) -> type[HttpToolsProtocol]:
+    """Returns the protocol class for ``uvicorn.Config(http=...)``.
+
+    Args:
+        app: whose data plane is served natively.
+        limits: of client connections.
+        head_limit: bytes that a request head may have.
+        head_count: headers that it may have.
+    """
+    return type(
+        "GateProtocol",
+        (GateProtocol,),
+        {
+            "app_native": app,
+            "body_limit": limits.body_bytes,
+            "body_seconds": limits.body,
+            "head_limit": head_limit,
+            "head_count": head_count,
+        },
+    )
