@@ -32,11 +32,13 @@ def read_fields(raw: bytes) -> Fields:
         raise _malformed(raw, error) from None
     except RecursionError:
         raise BadRequest("The request body is nested too deep; flatten it.", code="too_deep") from None
+    keys, values, count = "".join(fields), b"".join(fields.values()), len(fields)
+    # Braces, quotes, colons and commas are all that is left of a compact body: no room for another entry.
+    if len(raw) - len(keys) - len(values) == 4 * count + 1:
+        return fields
     # Every entry but the first costs one comma outside values and keys, whatever the white space: a surplus
     # is a duplicate. (A comma in a key may be written \u002c, so such keys take the slow way.)
-    keys = "".join(fields)
-    commas = raw.count(b",") - b"".join(fields.values()).count(b",")
-    if commas != len(fields) - 1 or "," in keys:
+    if raw.count(b",") - values.count(b",") != count - 1 or "," in keys:
         _check_duplicates(raw)
     return fields
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal
 
 from headgate.core.call import Call, Handler
@@ -60,10 +61,10 @@ class Account:
             self._close(call, "failed", bug)
             raise bug from error
         call.record.first_content_us = int((self._monotonic() - call.started) * 1e6)
-        policy = call.principal.payloads if call.principal is not None else ""
-        if (policy or self._payloads) == "full":
+        principal = call.principal
+        if ((principal.payloads if principal is not None else "") or self._payloads) == "full":
             reply = _keep_payloads(call, reply, self._journal)
-        reply.on_end(lambda ending: self._end(call, ending))
+        reply.on_end(partial(self._end, call))
         return reply
 
     def _end(self, call: Call, ending: Ending) -> None:

@@ -50,6 +50,10 @@ def auth(next: Handler, keys: KeyRing, keyless: bool) -> Handler:
 def identify(headers: Mapping[bytes, bytes], peer: str, keys: KeyRing, keyless: bool) -> Principal:
     """Returns who sent these headers; raises as ``auth``."""
     token = bearer(headers)
+    if token:
+        principal = keys.find(_sha256(token).digest())
+        if principal is not None:
+            return principal
     if keys.empty:
         if keyless:
             _check_keyless(headers, peer)
@@ -61,10 +65,7 @@ def identify(headers: Mapping[bytes, bytes], peer: str, keys: KeyRing, keyless: 
         raise Unauthenticated(
             "No API key was sent; send `Authorization: Bearer hg-…` or `x-api-key: hg-…`.", code="missing_api_key"
         )
-    principal = keys.find(_sha256(token).digest())
-    if principal is None:
-        raise Unauthenticated("The API key is unknown, revoked or expired; ask for a valid `hg-…` key.")
-    return principal
+    raise Unauthenticated("The API key is unknown, revoked or expired; ask for a valid `hg-…` key.")
 
 
 def bearer(headers: Mapping[bytes, bytes]) -> bytes:

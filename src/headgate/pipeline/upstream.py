@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from headgate.core.call import Attempt, AttemptHandler
 from headgate.core.clock import Clock
@@ -41,7 +42,7 @@ def upstream(driver: Upstream, clock: Clock) -> AttemptHandler:
         attempt.content_at = now = monotonic()
         record.first_content_us = int((now - call.started) * 1e6)
         reply = Reply(ready, answer.source, answer.summary, answer.dialect, answer.headers)
-        reply.on_end(lambda ending: _end(attempt, ending, monotonic()))
+        reply.on_end(partial(_end, attempt, monotonic))
         return reply
 
     return handler
@@ -66,7 +67,7 @@ async def _commit(answer: UpstreamAnswer) -> Sequence[Frame]:
         raise
 
 
-def _end(attempt: Attempt, ending: Ending, now: float) -> None:
+def _end(attempt: Attempt, monotonic: Callable[[], float], ending: Ending) -> None:
     summary, record = ending.summary, attempt.record
     if summary.usage is None:
         summary.usage = _estimate(attempt, summary.content_chars)
@@ -75,7 +76,7 @@ def _end(attempt: Attempt, ending: Ending, now: float) -> None:
     record.upstream_id = record.upstream_id or summary.id
     if summary.finish is not None:
         record.finish = summary.finish.value
-    _close(attempt, ending.outcome, ending.error, now)
+    _close(attempt, ending.outcome, ending.error, monotonic())
 
 
 def _estimate(attempt: Attempt, characters: int) -> Usage:

@@ -22,33 +22,46 @@ _OPTIONS: _Decode = msgspec.json.Decoder(dict[str, msgspec.Raw] | None).decode
 _LIMITS = ("max_completion_tokens", "max_tokens")
 
 
+class _Policy(msgspec.Struct):
+    """The fields that policy reads, in one pass."""
+
+    model: str | None = None
+    stream: bool | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    n: int | None = None
+    user: str | None = None
+    safety_identifier: str | None = None
+
+
+_policy = msgspec.json.Decoder(_Policy).decode
+
+
 def view_request(raw: bytes) -> View:
     """See ``Dialect.view``."""
     fields = read_fields(raw)
     seen = View(raw, fields)
-    model = _optional(fields, "model", _STRING, "a string")
-    if not model:
+    try:
+        policy = _policy(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise _wrong_type(fields) from None
+    if not policy.model:
         raise BadRequest("'model' is missing; name the model to ask.", code="missing_field", param="model")
-    seen.model = model
-    if "stream" in fields:
-        seen.stream = _optional(fields, "stream", _BOOLEAN, "true or false") or False
-    for key in _LIMITS:
-        if key in fields:
-            limit = _positive(fields, key)
-            # Both may stand: which of them an upstream obeys is not known, so the larger bounds the price.
-            if limit is not None and (seen.max_tokens is None or limit > seen.max_tokens):
-                seen.max_tokens = limit
-    if "n" in fields:
-        seen.n = _positive(fields, "n") or 1
+    seen.model = policy.model
+    seen.stream = stream = policy.stream or False
+    # Both limits may stand: which of them an upstream obeys is not known, so the larger bounds the price.
+    limit, other = policy.max_tokens, policy.max_completion_tokens
+    if limit is not None or other is not None:
+        _positive("max_tokens", limit)
+        _positive("max_completion_tokens", other)
+        seen.max_tokens = max(limit or 0, other or 0)
+    if policy.n is not None:
+        _positive("n", policy.n)
+        seen.n = policy.n
         if seen.n > MAX_CHOICES:
             raise BadRequest(f"'n' must be at most {MAX_CHOICES}.", code="invalid_value", param="n")
-    if "user" in fields or "safety_identifier" in fields:
-        user = _optional(fields, "user", _STRING, "a string")
-        seen.user = user or _optional(fields, "safety_identifier", _STRING, "a string") or ""
-    if "stream_options" in fields:
-        seen.include_usage = _includes_usage(fields) or not seen.stream
-    else:
-        seen.include_usage = not seen.stream
+    seen.user = policy.user or policy.safety_identifier or ""
+    seen.include_usage = ("stream_options" in fields and _includes_usage(fields)) or not stream
     return seen
 
 
@@ -82,11 +95,30 @@ def _optional(fields: Fields, key: str, decode: _Decode, wanted: str) -> Any:
         raise BadRequest(f"{key!r} must be {wanted}.", code="invalid_type", param=key) from None
 
 
-def _positive(fields: Fields, key: str) -> int | None:
-    number: int | None = _optional(fields, key, _INTEGER, "a whole number")
+def _positive(key: str, number: int | None) -> None:
     if number is not None and number < 1:
         raise BadRequest(f"{key!r} must be at least 1.", code="invalid_value", param=key)
-    return number
+
+
+_TYPES: dict[str, tuple[_Decode, str]] = {
+    "model": (_STRING, "a string"),
+    "stream": (_BOOLEAN, "true or false"),
+    "max_tokens": (_INTEGER, "a whole number"),
+    "max_completion_tokens": (_INTEGER, "a whole number"),
+    "n": (_INTEGER, "a whole number"),
+    "user": (_STRING, "a string"),
+    "safety_identifier": (_STRING, "a string"),
+}
+
+
+def _wrong_type(fields: Fields) -> BadRequest:
+    """Finds which field could not be read."""
+    for key, (decode, wanted) in _TYPES.items():
+        try:
+            _optional(fields, key, decode, wanted)
+        except BadRequest as error:
+            return error
+    return BadRequest("The request body is not a chat request.", code="invalid_json")
 
 
 def _includes_usage(fields: Fields) -> bool:
