@@ -11,12 +11,22 @@ import pytest
 from . import questions
 
 
+@pytest.fixture(scope="module")
+def tallies(shared_data: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, questions.Tally]:
+    """How the questions fared with each Python SDK, at one gateway."""
+    return {tally.kind: tally for tally in questions.run(shared_data, tmp_path_factory.mktemp("questions"))}
+
+
 @pytest.mark.parametrize("kind", questions.PYTHON)
-def test_python_sdks(kind: str, shared_data: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_python_sdks(kind: str, tallies: dict[str, questions.Tally]) -> None:
     """Every answer comes whole, and every call is in the records with the right tokens and finish reason."""
-    (tally,) = questions.run(shared_data, tmp_path, [kind])
-    assert tally.problems == []
-    assert tally.asked == 660
+    assert tallies[kind].problems == []
+    assert tallies[kind].asked == 660
+
+
+def test_records_hold_no_other_calls(tallies: dict[str, questions.Tally]) -> None:
+    """Each call is recorded once, and nothing else is."""
+    assert tallies.keys() == questions.PYTHON.keys()
 
 
 def test_npm_package(shared_data: pathlib.Path, tmp_path: pathlib.Path) -> None:
