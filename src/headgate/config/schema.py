@@ -58,7 +58,7 @@ class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True):
     stream_usage: Annotated[
         bool | None, Rule("Ask for usage in streams (`stream_options`). Left out: the `type`'s.")
     ] = None
-    max_connections: Annotated[int, Rule("Connections to it, per worker.", low=1, high=65535)] = 1024
+    max_connections: Annotated[int, Rule("Connections to it, per worker.", low=1, high=65535)] = 8192
     ca_file: Annotated[
         str | None, Rule("PEM file of the authorities to trust instead of the system's.", check=check_path)
     ] = None

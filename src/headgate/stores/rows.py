@@ -79,10 +79,7 @@ def to_row(record: Record) -> tuple[Any, ...]:
     usage = record.usage
     attempts = record.attempts
     deployment = deployment_of(record)
-    tried = None
-    if len(attempts) > 1:
-        others = {attempt.deployment for attempt in attempts if attempt.deployment != deployment}
-        tried = f"|{'|'.join(sorted(others))}|" if others else None
+    tried = _others(attempts, deployment) if len(attempts) > 1 else None
     detail = Detail(
         record.version,
         record.key_name,
@@ -126,6 +123,12 @@ def to_row(record: Record) -> tuple[Any, ...]:
         record.duration_us,
         _encode_detail(detail),
     )
+
+
+def _others(attempts: list[AttemptRecord], deployment: str | None) -> str | None:
+    """The other deployments that were tried, between bars, for a LIKE."""
+    others = {attempt.deployment for attempt in attempts if attempt.deployment != deployment}
+    return f"|{'|'.join(sorted(others))}|" if others else None
 
 
 def fit_row(row: tuple[Any, ...]) -> tuple[Any, ...]:
