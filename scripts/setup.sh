@@ -37,7 +37,9 @@ apt_install() {
 }
 
 # A Python built without optimisation (pyenv's default) costs a third more CPU per request: one with it goes first.
-optimised="import sysconfig; assert '--enable-optimizations' in sysconfig.get_config_var('CONFIG_ARGS')"
+# Distributions build theirs with it, though their flags do not say so.
+optimised="import sysconfig; assert sys.base_prefix == '/usr' or \
+    '--enable-optimizations' in (sysconfig.get_config_var('CONFIG_ARGS') or '')"
 
 make_venv() {
     if [ -z "${PYTHON:-}" ] && ! find_python "$optimised; import ensurepip, venv" >/dev/null &&

@@ -134,7 +134,7 @@ class Upstream:
             writer.close()
 
     async def _watch(self, reader: asyncio.StreamReader) -> None:
-        while not reader.at_eof() and reader.exception() is None:
+        while not reader.at_eof() and reader.exception() is None:  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0.005)
         self.left.append(time.monotonic())
 
