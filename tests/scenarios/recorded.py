@@ -288,7 +288,7 @@ class OpenApi:
         self._every = every
 
     @functools.cached_property
-    def _schemas(self) -> dict[str, Any]:
+    def _schemas(self) -> dict[bool, Any]:
         with open(self._path, "rb") as file:
             components = nullable(yaml.load(file, yaml.CSafeLoader)["components"])
         names = {False: "CreateChatCompletionResponse", True: "CreateChatCompletionStreamResponse"}
