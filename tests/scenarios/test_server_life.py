@@ -545,6 +545,21 @@ def test_sigterm_ends_every_worker(crew: Gateway) -> None:
     crew.stop()
 
 
+@pytest.mark.xfail(strict=True, reason="workers.py: a forked worker does not notice that its supervisor is gone")
+def test_workers_do_not_outlive_their_supervisor(crew: Gateway) -> None:
+    """Should the supervisor itself be killed, its workers end, so that the port is free for the next."""
+    crew.start()
+    workers = children(crew.process.pid)
+    try:
+        crew.process.kill()
+        wait(lambda: refused(crew.port), 2)
+    finally:
+        for pid in workers:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        crew.stop()
+
+
 # --- foreign ASGI servers --------------------------------------------------------------------------------------------
 
 MOUNTED = """
