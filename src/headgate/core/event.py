@@ -228,6 +228,7 @@ class Summary(msgspec.Struct):
         usage: the last usage reported, or None.
         content_chars: visible and reasoning characters and tool arguments so far, for estimates.
         complete: True once the dialect's termination contract is met (finish and marker seen).
+        received: bytes of the answer's body that came, decoded.
     """
 
     id: str = ""
@@ -237,3 +238,4 @@ class Summary(msgspec.Struct):
     usage: Usage | None = None
     content_chars: int = 0
     complete: bool = False
+    received: int = 0

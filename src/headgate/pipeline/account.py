@@ -70,6 +70,7 @@ class Account:
     def _end(self, call: Call, ending: Ending) -> None:
         record, summary = call.record, ending.summary
         record.usage = summary.usage
+        record.response_bytes = summary.received
         if summary.finish is not None:
             record.finish = summary.finish.value
             record.wire_finish = summary.wire_finish

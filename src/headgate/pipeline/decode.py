@@ -21,6 +21,7 @@ def decode(next: Handler) -> Handler:
         view = call.view = call.dialect.view(call.raw)
         record.model = view.model
         record.stream = view.stream
+        record.max_tokens = view.max_tokens or 0
         if view.user and not record.user:
             record.user = view.user
         return await next(call)

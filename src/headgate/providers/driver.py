@@ -164,6 +164,7 @@ class Driver:
         if view.stream or (kind and b"json" not in kind):
             _reject_content_type(dialect, kind, body)
         frame, summary = dialect.read_answer(body)
+        summary.received = len(body)
         return UpstreamAnswer((frame,), None, summary, dialect.name, passed)
 
     def _translate(self, attempt: Attempt, max_tokens: int) -> tuple[Dialect, bytes, bytes]:
@@ -240,7 +241,7 @@ def _reject_content_type(dialect: Dialect, kind: bytes, body: bytes) -> None:
 class _Stream:
     """The Source of one streamed answer: reads, decodes, and holds the upstream to its termination contract."""
 
-    __slots__ = ("_attempt", "_decoder", "_done", "_error", "_exchange", "_hide_usage", "_left")
+    __slots__ = ("_attempt", "_decoder", "_done", "_error", "_exchange", "_hide_usage", "_limit")
 
     def __init__(
         self, exchange: Exchange, decoder: StreamDecoder, attempt: Attempt, hide_usage: bool, limit: int
@@ -249,7 +250,7 @@ class _Stream:
         self._decoder = decoder
         self._attempt = attempt
         self._hide_usage = hide_usage
-        self._left = limit
+        self._limit = limit
         self._done = False
         self._error: HeadgateError | None = None
 
@@ -266,8 +267,8 @@ class _Stream:
                 data = await self._exchange.read()
                 attempt.waiting_since = 0.0
                 frames = decoder.feed(data) if data else decoder.end()
-                self._left -= len(data)
-                if self._left < 0:
+                decoder.summary.received += len(data)
+                if decoder.summary.received > self._limit:
                     raise UpstreamBroken("The upstream's stream is too large.", code="response_too_large", sent=True)
                 if not data or (frames and frames[-1].kind is Kind.MARKER):
                     self._done = True

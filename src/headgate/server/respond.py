@@ -24,15 +24,14 @@ async def send_unary(call: Call, reply: Reply, caller: Caller, guard: Guard) -> 
     body: bytes | None = None
     if len(frames) == 1 and reply.dialect == call.dialect.name:
         body = frames[0].data
-    if body is not None:
-        await reply.batch()
-    else:
+    if body is None:
         encoder = call.dialect.encoder(stream=False, model=call.view.model)
-        while frames:
-            for frame in frames:
-                encoder.feed(frame.events)
-            frames = await reply.batch()
+        for frame in frames:
+            encoder.feed(frame.events)
         body = encoder.end()
+        # Before the end: a closed Record never changes.
+        call.record.lost += encoder.lost
+    await reply.batch()
     if call.settle is not None:
         await call.settle
     headers = answer_headers(call, reply)
@@ -50,8 +49,8 @@ def answer_headers(call: Call, reply: Reply) -> Headers:
     if record.winner >= 0:
         winner = record.attempts[record.winner]
         headers.append((b"x-headgate-deployment", clean(winner.deployment)))
-        if winner.lost:
-            headers.append((b"x-headgate-lost", clean(", ".join(winner.lost))[:_LOST_LIMIT]))
+        if winner.lost or record.lost:
+            headers.append((b"x-headgate-lost", clean(", ".join([*winner.lost, *record.lost]))[:_LOST_LIMIT]))
     headers += reply.headers
     return headers
 
@@ -95,7 +94,11 @@ class StreamWriter:
         frames = await reply.batch()
         await self._start(reply)
         while frames:
-            data = self._join(frames) if encoder is None else b"".join([encoder.feed(frame.events) for frame in frames])
+            if encoder is None:
+                data = self._join(frames)
+            else:
+                data = b"".join([encoder.feed(frame.events) for frame in frames])
+                call.record.lost[:] = encoder.lost
             if data:
                 guard.sending_since = guard.now()
                 await self._caller.write(data)
