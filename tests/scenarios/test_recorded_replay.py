@@ -82,9 +82,6 @@ def test_losses_are_only_what_has_no_counterpart(result: Result) -> None:
     assert sum(bool(one.lost) for one in across) < len(across) / 10
 
 
-@pytest.mark.xfail(
-    strict=True, reason="server/respond.py adds an encoder's losses after the Record is closed, or never"
-)
 def test_records_name_what_answers_lost(result: Result) -> None:
     """Lossless or loud: the Record of a call names everything that its answer lost on the way."""
     assert result.unnamed == {}
