@@ -88,17 +88,19 @@ class NativeCaller(Caller):
 
     async def whole(self, status: int, headers: Headers, body: bytes) -> None:
         """See ``Caller.whole``; one write, one system call."""
-        self.whole_now(status, headers, body)
-
-    def whole_now(self, status: int, headers: Headers, body: bytes) -> None:
-        """Sends a whole response."""
         if self.disconnected or self.response_complete:
             return
-        lines = self._lines(status, headers)
-        lines.append(b"content-length: %d\r\n\r\n" % len(body))
-        lines.append(body)
-        self._protocol.transport.write(b"".join(lines))
+        self._write_whole(status, headers, body)
+        flow = self._protocol.flow
+        if flow.write_paused:
+            await flow.drain()
         self._finish()
+
+    def whole_now(self, status: int, headers: Headers, body: bytes) -> None:
+        """Sends a whole small response, without waiting for anything."""
+        if not self.disconnected and not self.response_complete:
+            self._write_whole(status, headers, body)
+            self._finish()
 
     async def start(self, status: int, headers: Headers) -> None:
         """See ``Caller.start``; the head goes out with the first piece."""
@@ -145,6 +147,12 @@ class NativeCaller(Caller):
         """See ``Caller.unwatch``."""
         self._gone = None
 
+    def _write_whole(self, status: int, headers: Headers, body: bytes) -> None:
+        lines = self._lines(status, headers)
+        lines.append(b"content-length: %d\r\n\r\n" % len(body))
+        lines.append(body)
+        self._protocol.transport.write(b"".join(lines))
+
     def _lines(self, status: int, headers: Headers) -> list[bytes]:
         lines = [STATUS_LINE[status]]
         for header in headers:
@@ -156,6 +164,8 @@ class NativeCaller(Caller):
         return lines
 
     def _finish(self) -> None:
+        if self.disconnected:
+            return
         self.response_complete = True
         if not self.keep_alive:
             self._protocol.transport.close()

@@ -36,6 +36,7 @@ async def send_unary(call: Call, reply: Reply, caller: Caller, guard: Guard) -> 
         await call.settle
     headers = answer_headers(call, reply)
     headers.append(_JSON)
+    guard.sending_since = guard.now()
     await caller.whole(200, headers, body)
 
 
