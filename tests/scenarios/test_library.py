@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import doctest
 import gc
+import io
 import json
 import os
 import pathlib
@@ -20,6 +22,7 @@ import pytest
 
 import headgate
 from headgate import Answer, BadRequest, Gateway, HeadgateError, SyncGateway, Timeout, UnknownModel, UpstreamError
+from headgate.cli.main import main
 from headgate.client import answer as answer_module
 from headgate.client import gateway as gateway_module
 from headgate.client import sync as sync_module
@@ -127,13 +130,11 @@ async def no_task_leaks() -> AsyncIterator[None]:
 
 
 def stored(data: pathlib.Path) -> list[dict[str, Any]]:
-    """What ``headgate records`` shows."""
-    command = [str(pathlib.Path(sys.executable).with_name("headgate")), "records", "--format", "jsonl"]
-    done = subprocess.run(
-        [*command, "--data", str(data)], capture_output=True, text=True, timeout=30, check=False, cwd=data.parent
-    )
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    """What ``headgate records`` shows, run in this process."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        assert main(["records", "--format", "jsonl", "--data", str(data)]) == 0
+    return [json.loads(line) for line in out.getvalue().splitlines()]
 
 
 async def until_closed(up: Upstream, seconds: float = 5.0) -> float:
