@@ -10,11 +10,12 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 
 from headgate.core.call import Attempt, Call
-from headgate.core.errors import BadRequest, HeadgateError, UpstreamBroken
+from headgate.core.errors import BadRequest, HeadgateError, UpstreamBroken, UpstreamError
 from headgate.core.event import Frame, Kind
 from headgate.core.ports import Exchange, Transport, UpstreamAnswer
 from headgate.dialects.base import Dialect, StreamDecoder
 
+_SSE_STARTS = (b"data:", b"event:", b"id:", b"retry:", b":")
 ERROR_BODY_LIMIT = 1024 * 1024
 _REQUEST_IDS = (b"x-request-id", b"request-id", b"x-goog-request-id", b"apim-request-id")
 _monotonic = time.monotonic
@@ -143,6 +144,9 @@ class Driver:
         record.upstream_id = _request_id(exchange.headers)
         try:
             return await self._read(exchange, dialect, attempt, same)
+        except HeadgateError as error:
+            exchange.abort()
+            raise _told(error, same) from None
         except BaseException:
             exchange.abort()
             raise
@@ -150,16 +154,19 @@ class Driver:
     async def _read(self, exchange: Exchange, dialect: Dialect, attempt: Attempt, same: bool) -> UpstreamAnswer:
         received, view = exchange.headers, attempt.call.view
         if not 200 <= exchange.status < 300:
-            raise await _refusal(exchange, dialect, same)
+            raise await _refusal(exchange, dialect)
         allowed = self._provider.response_headers
         passed = [item for item in received.items() if allowed[item[0]]]
         kind = received.get(b"content-type", b"")
-        if view.stream and kind.startswith(b"text/event-stream"):
+        first = b""
+        if view.stream and not kind.startswith(b"text/event-stream"):
+            first = await _first_bytes(exchange)
+        if view.stream and (not first or first.lstrip().startswith(_SSE_STARTS)):
             decoder = dialect.stream_decoder()
             hide_usage = same and not view.include_usage
-            source = _Stream(exchange, decoder, attempt, hide_usage, self._provider.response_limit)
+            source = _Stream(exchange, decoder, attempt, same, hide_usage, self._provider.response_limit, first)
             return UpstreamAnswer((), source, decoder.summary, dialect.name, passed)
-        body = await exchange.read_all(self._provider.response_limit)
+        body = first + await exchange.read_all(self._provider.response_limit)
         exchange.finish()
         if view.stream or (kind and b"json" not in kind):
             _reject_content_type(dialect, kind, body)
@@ -217,15 +224,27 @@ def _request_id(headers: Mapping[bytes, bytes]) -> str:
     return ""
 
 
-async def _refusal(exchange: Exchange, dialect: Dialect, same: bool) -> HeadgateError:
+async def _first_bytes(exchange: Exchange) -> bytes:
+    """Some servers label an event stream as JSON, or not at all: its first bytes tell. One space if there are none."""
+    first = b""
+    while len(first.lstrip()) < 6 and (piece := await exchange.read()):
+        first += piece
+    return first or b" "
+
+
+async def _refusal(exchange: Exchange, dialect: Dialect) -> HeadgateError:
     """Reads an error answer. A body that breaks off still leaves a status to go by."""
     try:
         body = await exchange.read_all(ERROR_BODY_LIMIT)
         exchange.finish()
     except UpstreamBroken:
         body = b""
-    error = dialect.read_error(exchange.status, exchange.headers, body)
-    if not same:
+    return dialect.read_error(exchange.status, exchange.headers, body)
+
+
+def _told(error: HeadgateError, same: bool) -> HeadgateError:
+    """An upstream's own error body is for clients of its own dialect only."""
+    if isinstance(error, UpstreamError) and not same:
         error.body = b""
     return error
 
@@ -241,11 +260,20 @@ def _reject_content_type(dialect: Dialect, kind: bytes, body: bytes) -> None:
 class _Stream:
     """The Source of one streamed answer: reads, decodes, and holds the upstream to its termination contract."""
 
-    __slots__ = ("_attempt", "_decoder", "_done", "_error", "_exchange", "_hide_usage", "_limit")
+    __slots__ = ("_attempt", "_decoder", "_done", "_error", "_exchange", "_first", "_hide_usage", "_limit", "_same")
 
     def __init__(
-        self, exchange: Exchange, decoder: StreamDecoder, attempt: Attempt, hide_usage: bool, limit: int
+        self,
+        exchange: Exchange,
+        decoder: StreamDecoder,
+        attempt: Attempt,
+        same: bool,
+        hide_usage: bool,
+        limit: int,
+        first: bytes,
     ) -> None:
+        self._first = first
+        self._same = same
         self._exchange = exchange
         self._decoder = decoder
         self._attempt = attempt
@@ -264,7 +292,7 @@ class _Stream:
         try:
             while True:
                 attempt.waiting_since = _monotonic()
-                data = await self._exchange.read()
+                data, self._first = self._first or await self._exchange.read(), b""
                 attempt.waiting_since = 0.0
                 frames = decoder.feed(data) if data else decoder.end()
                 decoder.summary.received += len(data)
@@ -275,7 +303,7 @@ class _Stream:
                     self._exchange.finish()
                 if decoder.error is not None:
                     self._exchange.abort()
-                    self._error = decoder.error
+                    self._error = _told(decoder.error, self._same)
                     frames = [frame for frame in frames if frame.kind is not Kind.ERROR]
                     if not frames:
                         raise self._error

@@ -98,7 +98,8 @@ class StreamWriter:
             if encoder is None:
                 data = self._join(frames)
             else:
-                data = b"".join([encoder.feed(frame.events) for frame in frames])
+                # The marker is the encoder's own to write, once the Record is journalled.
+                data = b"".join([encoder.feed(frame.events) for frame in frames if frame.kind is not Kind.MARKER])
                 call.record.lost[:] = encoder.lost
             if data:
                 guard.sending_since = guard.now()
