@@ -99,7 +99,7 @@ class App:
         """Takes one model call end to end."""
         core = self._core
         if core is None:
-            return await caller.whole(*render_error(_draining(), dialect, close=True))
+            return await caller.whole(*render_error(_draining(), dialect), close=True)
         clock = core.clock
         record = Record(core.ids.new(), clock.time_ns(), dialect=dialect.name)
         guard = Guard(core.ticker, caller, self._limits)
@@ -144,7 +144,7 @@ class App:
         if writer is not None and writer.started:
             await writer.fail(error)
         else:
-            await caller.whole(*render_error(error, call.dialect, call.id, len(call.record.attempts), close))
+            await caller.whole(*render_error(error, call.dialect, call.id, len(call.record.attempts)), close=close)
 
     async def _cancelled(self, guard: Guard, call: Call, caller: Caller, writer: StreamWriter | None) -> None:
         """The guard ended the request, or somebody from outside did, whose business it is to know."""

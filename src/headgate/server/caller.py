@@ -9,7 +9,9 @@ from typing import Any
 
 from headgate.core.errors import BadRequest
 
-Headers = list[tuple[bytes, bytes]]
+Head = bytes
+"""Response header lines, each ending in CRLF, their values clean (see ``respond.clean``)."""
+
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
@@ -36,11 +38,11 @@ class Caller(ABC):
         """
 
     @abstractmethod
-    async def whole(self, status: int, headers: Headers, body: bytes) -> None:
-        """Sends a whole response; content-length is added. Header values must be clean (see ``respond.clean``)."""
+    async def whole(self, status: int, head: Head, body: bytes, close: bool = False) -> None:
+        """Sends a whole response; content-length is added. ``close`` ends the connection after it."""
 
     @abstractmethod
-    async def start(self, status: int, headers: Headers) -> None:
+    async def start(self, status: int, head: Head) -> None:
         """Begins a streamed response."""
 
     @abstractmethod
@@ -97,14 +99,16 @@ class AsgiCaller(Caller):
             more = message.get("more_body", False)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    async def whole(self, status: int, headers: Headers, body: bytes) -> None:
+    async def whole(self, status: int, head: Head, body: bytes, close: bool = False) -> None:
         """See ``Caller.whole``."""
-        headers.append((b"content-length", b"%d" % len(body)))
-        await self.start(status, headers)
+        ending = b"connection: close\r\n" if close else b""
+        await self.start(status, b"%bcontent-length: %d\r\n%b" % (head, len(body), ending))
         await self.end(body)
 
-    async def start(self, status: int, headers: Headers) -> None:
+    async def start(self, status: int, head: Head) -> None:
         """See ``Caller.start``."""
+        lines = (line.partition(b": ") for line in head.split(b"\r\n") if line)
+        headers = [(name, value) for name, _, value in lines]
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def write(self, data: bytes) -> None:

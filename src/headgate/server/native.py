@@ -16,12 +16,13 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from headgate.core.errors import HeadgateError
 from headgate.dialects.base import Dialect
 from headgate.server.app import App, slow_body
-from headgate.server.caller import Caller, Headers, too_large
+from headgate.server.caller import Caller, Head, too_large
 from headgate.server.guard import Limits
 from headgate.server.protocol import BoundedProtocol
 from headgate.server.respond import render_error
 
 _log = logging.getLogger("headgate.server")
+_CLOSE = b"connection: close\r\n"
 
 
 class NativeCaller(Caller):
@@ -86,29 +87,28 @@ class NativeCaller(Caller):
 
     # the response
 
-    async def whole(self, status: int, headers: Headers, body: bytes) -> None:
+    async def whole(self, status: int, head: Head, body: bytes, close: bool = False) -> None:
         """See ``Caller.whole``; one write, one system call."""
         if self.disconnected or self.response_complete:
             return
-        self._write_whole(status, headers, body)
+        self._write_whole(status, head, body, close)
         flow = self._protocol.flow
         if flow.write_paused:
             await flow.drain()
         self._finish()
 
-    def whole_now(self, status: int, headers: Headers, body: bytes) -> None:
+    def whole_now(self, status: int, head: Head, body: bytes, close: bool = False) -> None:
         """Sends a whole small response, without waiting for anything."""
         if not self.disconnected and not self.response_complete:
-            self._write_whole(status, headers, body)
+            self._write_whole(status, head, body, close)
             self._finish()
 
-    async def start(self, status: int, headers: Headers) -> None:
+    async def start(self, status: int, head: Head) -> None:
         """See ``Caller.start``; the head goes out with the first piece."""
         if not self._chunked:
             self.keep_alive = False
-        lines = self._lines(status, headers)
-        lines.append(b"transfer-encoding: chunked\r\n\r\n" if self._chunked else b"\r\n")
-        self._head = b"".join(lines)
+        ending = b"transfer-encoding: chunked\r\n\r\n" if self._chunked else b"\r\n"
+        self._head = b"%b%b%b%b" % (STATUS_LINE[status], head, b"" if self.keep_alive else _CLOSE, ending)
 
     async def write(self, data: bytes) -> None:
         """See ``Caller.write``."""
@@ -147,21 +147,13 @@ class NativeCaller(Caller):
         """See ``Caller.unwatch``."""
         self._gone = None
 
-    def _write_whole(self, status: int, headers: Headers, body: bytes) -> None:
-        lines = self._lines(status, headers)
-        lines.append(b"content-length: %d\r\n\r\n" % len(body))
-        lines.append(body)
-        self._protocol.transport.write(b"".join(lines))
-
-    def _lines(self, status: int, headers: Headers) -> list[bytes]:
-        lines = [STATUS_LINE[status]]
-        for header in headers:
-            lines.append(b"%b: %b\r\n" % header)
-            if header[0] == b"connection":
-                self.keep_alive = False
-        if not self.keep_alive and not any(name == b"connection" for name, _ in headers):
-            lines.append(b"connection: close\r\n")
-        return lines
+    def _write_whole(self, status: int, head: Head, body: bytes, close: bool) -> None:
+        if close:
+            self.keep_alive = False
+        ending = b"" if self.keep_alive else _CLOSE
+        self._protocol.transport.write(
+            b"%b%b%bcontent-length: %d\r\n\r\n%b" % (STATUS_LINE[status], head, ending, len(body), body)
+        )
 
     def _finish(self) -> None:
         if self.disconnected:
@@ -276,7 +268,7 @@ class GateProtocol(BoundedProtocol):
     def _refuse(self, caller: NativeCaller, error: HeadgateError) -> None:
         """Answers before the request is whole, and ends the connection."""
         self._stop_body_timer()
-        caller.whole_now(*render_error(error, caller.dialect, close=True))
+        caller.whole_now(*render_error(error, caller.dialect), close=True)
 
     def _too_slow_body(self) -> None:
         self._body_timer = None

@@ -10,11 +10,11 @@ from headgate.core.errors import HeadgateError
 from headgate.core.event import Frame, Kind
 from headgate.core.reply import Reply
 from headgate.dialects.base import Dialect
-from headgate.server.caller import Caller, Headers
+from headgate.server.caller import Caller, Head
 from headgate.server.guard import Guard
 from headgate.server.status import status_of
 
-_JSON = (b"content-type", b"application/json")
+_JSON = b"content-type: application/json\r\n"
 _LOST_LIMIT = 512
 
 
@@ -34,26 +34,24 @@ async def send_unary(call: Call, reply: Reply, caller: Caller, guard: Guard) -> 
     await reply.batch()
     if call.settle is not None:
         await call.settle
-    headers = answer_headers(call, reply)
-    headers.append(_JSON)
     guard.sending_since = guard.now()
-    await caller.whole(200, headers, body)
+    await caller.whole(200, answer_head(call, reply) + _JSON, body)
 
 
-def answer_headers(call: Call, reply: Reply) -> Headers:
+def answer_head(call: Call, reply: Reply) -> Head:
     """Returns our own response headers, and the upstream's that may pass."""
     record = call.record
-    headers = [
-        (b"x-headgate-id", call.id.encode()),
-        (b"x-headgate-attempts", b"%d" % len(record.attempts)),
-    ]
-    if record.winner >= 0:
-        winner = record.attempts[record.winner]
-        headers.append((b"x-headgate-deployment", clean(winner.deployment)))
-        if winner.lost or record.lost:
-            headers.append((b"x-headgate-lost", clean(", ".join([*winner.lost, *record.lost]))[:_LOST_LIMIT]))
-    headers += reply.headers
-    return headers
+    winner = record.attempts[record.winner]
+    head = b"x-headgate-id: %b\r\nx-headgate-attempts: %d\r\nx-headgate-deployment: %b\r\n" % (
+        call.id.encode(),
+        len(record.attempts),
+        clean(winner.deployment),
+    )
+    if winner.lost or record.lost:
+        head += b"x-headgate-lost: %b\r\n" % clean(", ".join([*winner.lost, *record.lost]))[:_LOST_LIMIT]
+    for header in reply.headers:
+        head += b"%b: %b\r\n" % header
+    return head
 
 
 def clean(text: str) -> bytes:
@@ -136,29 +134,27 @@ class StreamWriter:
             return
         self.started = True
         call = self._call
-        headers = answer_headers(call, reply) if reply is not None else [(b"x-headgate-id", call.id.encode())]
-        headers.append((b"content-type", call.dialect.stream_type))
-        headers.append((b"cache-control", b"no-cache"))
-        await self._caller.start(200, headers)
+        head = answer_head(call, reply) if reply is not None else b"x-headgate-id: %b\r\n" % call.id.encode()
+        await self._caller.start(
+            200, b"%bcontent-type: %b\r\ncache-control: no-cache\r\n" % (head, call.dialect.stream_type)
+        )
 
 
 def render_error(
-    error: HeadgateError, dialect: Dialect, call_id: str = "", attempts: int = -1, close: bool = False
-) -> tuple[int, Headers, bytes]:
-    """Returns status, headers and body of an error, in the dialect that the caller speaks."""
+    error: HeadgateError, dialect: Dialect, call_id: str = "", attempts: int = -1
+) -> tuple[int, Head, bytes]:
+    """Returns status, header lines and body of an error, in the dialect that the caller speaks."""
     status = status_of(error)
-    headers: Headers = [_JSON]
+    head = _JSON
     if call_id:
-        headers.append((b"x-headgate-id", call_id.encode()))
+        head += b"x-headgate-id: %b\r\n" % call_id.encode()
     if attempts >= 0:
-        headers.append((b"x-headgate-attempts", b"%d" % attempts))
+        head += b"x-headgate-attempts: %d\r\n" % attempts
     if error.retry_after is not None:
-        headers.append((b"retry-after", b"%d" % math.ceil(error.retry_after)))
-    if close:
-        headers.append((b"connection", b"close"))
-    return status, headers, dialect.error_body(error, status, call_id)
+        head += b"retry-after: %d\r\n" % math.ceil(error.retry_after)
+    return status, head, dialect.error_body(error, status, call_id)
 
 
 async def send_json(caller: Caller, status: int, body: bytes) -> None:
     """Sends a small JSON document."""
-    await caller.whole(status, [_JSON], body)
+    await caller.whole(status, _JSON, body)
