@@ -192,6 +192,7 @@ class GateProtocol(BoundedProtocol):
             super().on_headers_complete()
             return
         self._head_done = True
+        self._head_bytes = 0
         chunked = self.parser.get_http_version() != "1.0"
         caller = NativeCaller(self, dialect, chunked and self.parser.should_keep_alive(), chunked)
         existing = self.cycle
@@ -219,19 +220,18 @@ class GateProtocol(BoundedProtocol):
         if not isinstance(caller, NativeCaller):
             super().on_message_complete()
             return
-        caller.complete = True
+        self._whole = caller.complete = True
+        if self._body_timer is not None:
+            self._stop_body_timer()
         if caller.started and not caller.response_complete:
             self._begin(caller)
 
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
+    def _partial(self, size: int) -> None:
+        super()._partial(size)
         caller: object = self.cycle
-        if isinstance(caller, NativeCaller) and not caller.complete:
-            # A body that did not come with its head: rare, and bound in time.
-            if self._body_timer is None and not caller.response_complete:
-                self._body_timer = self.loop.call_later(self.body_seconds, self._too_slow_body)
-        elif self._body_timer is not None:
-            self._stop_body_timer()
+        native = self._head_done and isinstance(caller, NativeCaller) and not caller.response_complete
+        if native and self._body_timer is None:
+            self._body_timer = self.loop.call_later(self.body_seconds, self._too_slow_body)
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         """uvicorn starts the next request of a pipeline."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_SECONDS = 10.0
@@ -26,22 +27,23 @@ class BoundedProtocol(HttpToolsProtocol):
 
     _head_done = False
     _head_bytes = 0
-    _head_timer: asyncio.TimerHandle | None = None
+    _whole = False
+    _bound: asyncio.TimerHandle | None = None
     _idle_timer: asyncio.TimerHandle | None = None
     _idle_since = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._head_timer = self.loop.call_later(HEAD_SECONDS, self._too_slow)
+        self._bound = self.loop.call_later(HEAD_SECONDS, self._too_slow)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_timer()
+        self._unbind()
         if self._idle_timer is not None:
             self._idle_timer.cancel()
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
-        self._head_done = False
+        self._head_done = self._whole = False
         self._idle_since = 0.0
         self.url = b""
         self.expect_100_continue = False
@@ -56,6 +58,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Makes uvicorn's ASGI scope, which only requests of its own kind need."""
         self._head_done = True
+        self._head_bytes = 0
         url, headers = self.url, self.headers
         super().on_message_begin()
         self.url = url
@@ -65,20 +68,37 @@ class BoundedProtocol(HttpToolsProtocol):
         )
         super().on_headers_complete()
 
+    def on_message_complete(self) -> None:
+        self._whole = True
+        super().on_message_complete()
+
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self._head_done:
-            if self._head_timer is not None:
-                self._stop_timer()
-            self._head_bytes = 0
+        """As uvicorn's, but for its keep-alive timer, which is not used here; and it looks at what is not whole yet."""
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
             return
-        # Only a head that is not whole yet gets here: rare, so this may cost a little.
-        self._head_bytes += len(data)
+        except httptools.HttpParserUpgrade:
+            self._unsupported_upgrade_warning()
+            return
+        if not self._whole:
+            self._partial(len(data))
+        elif self._bound is not None:
+            self._unbind()
+
+    def _partial(self, size: int) -> None:
+        """A request that did not come whole: rare, so this may cost a little."""
+        if self._head_done:
+            self._head_bytes = 0
+            self._unbind()
+            return
+        self._head_bytes += size
         if self._head_bytes > self.head_limit and not self.transport.is_closing():
             self.transport.write(_TOO_LARGE)
             self.transport.close()
-        elif self._head_timer is None:
-            self._head_timer = self.loop.call_later(HEAD_SECONDS, self._too_slow)
+        elif self._bound is None:
+            self._bound = self.loop.call_later(HEAD_SECONDS, self._too_slow)
 
     def on_response_complete(self) -> None:
         """As uvicorn's, but for its keep-alive timer per response."""
@@ -106,12 +126,12 @@ class BoundedProtocol(HttpToolsProtocol):
                 return
         self._idle_timer = self.loop.call_later(left, self._check_idle)
 
-    def _stop_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+    def _unbind(self) -> None:
+        if self._bound is not None:
+            self._bound.cancel()
+            self._bound = None
 
     def _too_slow(self) -> None:
-        self._head_timer = None
+        self._bound = None
         if not self._head_done and not self.transport.is_closing():
             self.transport.close()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import select
 import signal
+import struct
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -13,9 +15,18 @@ from collections.abc import Callable
 _MIN_LIFE = 1.0
 """A worker that dies younger than this (s) is replaced only after a pause, lest a broken start spins."""
 
+_MAX_FAILURES = 3
+"""So many deaths before any worker was ever ready mean that none can start."""
+
+_PID = struct.Struct("=i")
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
 
 def supervise(count: int, serve: Callable[[Callable[[], None]], int], ready: Callable[[], None]) -> int:
     """Runs ``serve`` in ``count`` processes until SIGTERM or SIGINT; returns the exit code.
+
+    A worker that ends is replaced. 1 is returned where three have ended before any was ready. Should this process
+    itself be killed, the workers drain and end.
 
     Args:
         count: workers to keep alive.
@@ -31,42 +42,57 @@ class _Supervisor:
         self._serve = serve
         self._ready = ready
         self._born: dict[int, float] = {}
+        self._told: set[int] = set()
+        self._started = False
+        self._failures = 0
+        self._not_before = 0.0
         self._stopping = False
+        self._code = 0
         self._told_read, self._told_write = os.pipe()
         self._wake_read, self._wake_write = os.pipe()
+        # Nothing is ever written: its end tells the workers that their supervisor is gone, however it went.
+        self._life_read, self._life_write = os.pipe()
 
     def run(self) -> int:
-        for number in (self._wake_write,):
-            os.set_blocking(number, False)
+        os.set_blocking(self._wake_write, False)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
-        for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for name in _SIGNALS:
             signal.signal(name, self._pass_on)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        for _ in range(self._count):
-            self._fork()
-        told = 0
-        while self._born:
-            readable, _, _ = select.select([self._told_read, self._wake_read], [], [], 1.0)
+        while self._born or not self._stopping:
+            pause = self._fill()
+            readable, _, _ = select.select([self._told_read, self._wake_read], [], [], pause)
             if self._wake_read in readable:
                 os.read(self._wake_read, 4096)
             if self._told_read in readable:
-                before, told = told, told + len(os.read(self._told_read, 4096))
-                if before < self._count <= told:
-                    self._ready()
-            if not self._reap(told):
-                return 1
-        return 0
+                self._hear(os.read(self._told_read, 1024 * _PID.size))
+            self._reap()
+        return self._code
+
+    def _fill(self) -> float:
+        """Starts the workers that are missing, or returns how long (s) to wait with that."""
+        now = time.monotonic()
+        if not self._stopping and now >= self._not_before:
+            while len(self._born) < self._count:
+                self._fork()
+        return min(1.0, max(0.0, self._not_before - now)) or 1.0
 
     def _fork(self) -> None:
+        # A signal in between would miss the child, or reach it while it still has its parent's handlers.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         pid = os.fork()
         if pid:
             self._born[pid] = time.monotonic()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             return
         code = 1
         try:
             signal.set_wakeup_fd(-1)
-            for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+            for name in (*_SIGNALS, signal.SIGCHLD):
                 signal.signal(name, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+            os.close(self._life_write)
+            threading.Thread(target=self._outlive_nobody, name="supervisor-watch", daemon=True).start()
             code = self._serve(self._tell)
         except BaseException:
             traceback.print_exc()
@@ -75,28 +101,43 @@ class _Supervisor:
             sys.stderr.flush()
             os._exit(code)
 
-    def _tell(self) -> None:
-        os.write(self._told_write, b"r")
+    def _outlive_nobody(self) -> None:
+        """In a worker: ends it, drained as by any SIGTERM, once the supervisor is gone."""
+        os.read(self._life_read, 1)
+        os.kill(os.getpid(), signal.SIGTERM)
 
-    def _reap(self, told: int) -> bool:
-        """Collects dead workers and replaces them; False where they can not start at all."""
+    def _tell(self) -> None:
+        os.write(self._told_write, _PID.pack(os.getpid()))
+
+    def _hear(self, pids: bytes) -> None:
+        """Notes which workers are ready; once all are, says so, once."""
+        self._told.update(pid for (pid,) in _PID.iter_unpack(pids))
+        if not self._started and len(self._told & self._born.keys()) == self._count:
+            self._started = True
+            self._ready()
+
+    def _reap(self) -> None:
+        """Collects dead workers. Where none could ever start, gives up."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
-                return True
+                return
             if pid == 0:
-                return True
+                return
             born = self._born.pop(pid, None)
             if born is None or self._stopping:
                 continue
+            if not self._told:
+                self._failures += 1
+                if self._failures >= _MAX_FAILURES:
+                    print(f"headgate: no worker can start ({_how(status)})", file=sys.stderr, flush=True)
+                    self._code = 1
+                    self._pass_on(signal.SIGTERM, None)
+                    continue
             print(f"headgate: worker {pid} ended ({_how(status)}); starting another", file=sys.stderr, flush=True)
             if time.monotonic() - born < _MIN_LIFE:
-                if told < self._count:
-                    self._pass_on(signal.SIGTERM, None)
-                    return False
-                time.sleep(_MIN_LIFE)
-            self._fork()
+                self._not_before = time.monotonic() + _MIN_LIFE
 
     def _pass_on(self, number: int, frame: object) -> None:
         if number != signal.SIGHUP:
