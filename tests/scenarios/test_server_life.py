@@ -576,7 +576,6 @@ def test_sigterm_ends_every_worker(crew: Gateway) -> None:
     crew.stop()
 
 
-@pytest.mark.xfail(strict=True, reason="workers.py: a forked worker does not notice that its supervisor is gone")
 def test_workers_do_not_outlive_their_supervisor(crew: Gateway) -> None:
     """Should the supervisor itself be killed, its workers end, so that the port is free for the next."""
     crew.start()

@@ -43,7 +43,8 @@ class _Supervisor:
         self._ready = ready
         self._born: dict[int, float] = {}
         self._told: set[int] = set()
-        self._started = False
+        self._any_ready = False
+        self._all_ready = False
         self._failures = 0
         self._not_before = 0.0
         self._stopping = False
@@ -72,17 +73,18 @@ class _Supervisor:
     def _fill(self) -> float:
         """Starts the workers that are missing, or returns how long (s) to wait with that."""
         now = time.monotonic()
-        if not self._stopping and now >= self._not_before:
-            while len(self._born) < self._count:
+        if now >= self._not_before:
+            while not self._stopping and len(self._born) < self._count:
                 self._fork()
         return min(1.0, max(0.0, self._not_before - now)) or 1.0
 
     def _fork(self) -> None:
         # A signal in between would miss the child, or reach it while it still has its parent's handlers.
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        pid = os.fork()
+        pid = -1 if self._stopping else os.fork()
         if pid:
-            self._born[pid] = time.monotonic()
+            if pid > 0:
+                self._born[pid] = time.monotonic()
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             return
         code = 1
@@ -112,8 +114,9 @@ class _Supervisor:
     def _hear(self, pids: bytes) -> None:
         """Notes which workers are ready; once all are, says so, once."""
         self._told.update(pid for (pid,) in _PID.iter_unpack(pids))
-        if not self._started and len(self._told & self._born.keys()) == self._count:
-            self._started = True
+        self._any_ready = True
+        if not self._all_ready and len(self._told & self._born.keys()) == self._count:
+            self._all_ready = True
             self._ready()
 
     def _reap(self) -> None:
@@ -126,9 +129,10 @@ class _Supervisor:
             if pid == 0:
                 return
             born = self._born.pop(pid, None)
+            self._told.discard(pid)
             if born is None or self._stopping:
                 continue
-            if not self._told:
+            if not self._any_ready:
                 self._failures += 1
                 if self._failures >= _MAX_FAILURES:
                     print(f"headgate: no worker can start ({_how(status)})", file=sys.stderr, flush=True)
