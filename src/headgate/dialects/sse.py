@@ -36,9 +36,12 @@ class SseSplitter:
         """Returns the events that ``data`` completes.
 
         Raises:
-            UpstreamBroken: an event over the size cap (``event_too_large``).
+            UpstreamBroken: an event over the size cap (``event_too_large``). Behind good events in one ``data`` it is
+                raised by the next call, ``rest`` included.
         """
         if self._parts:
+            if self._size > self._max:
+                raise self._too_large()
             # A long event in many pieces: look only where its end could be, join once it has come.
             tail = self._parts[-1][-3:] + data
             if b"\n\n" not in tail and b"\r" not in tail:
@@ -51,7 +54,8 @@ class SseSplitter:
         blocks = data.split(b"\n\n")
         rest = blocks.pop()
         if rest:
-            self._wait(rest)
+            self._parts.append(rest)
+            self._size = len(rest)
         events: list[SseEvent] = []
         for block in blocks:
             # The two forms that providers write, one data line with or without a name, need no look at every line.
@@ -65,10 +69,16 @@ class SseSplitter:
                     events.append((block + b"\n\n", block[7 : at - 1], block[at + 6 :]))
                     continue
             events.append(_parse(block + b"\n\n", block))
-        return events
+        return events if len(data) <= self._max else self._bounded(events)
 
     def rest(self) -> bytes:
-        """Returns the bytes after the last whole event, and forgets them."""
+        """Returns the bytes after the last whole event, and forgets them.
+
+        Raises:
+            UpstreamBroken: see ``feed``.
+        """
+        if self._size > self._max:
+            raise self._too_large()
         data = b"".join(self._parts)
         self._parts.clear()
         self._size = 0
@@ -78,10 +88,25 @@ class SseSplitter:
         self._parts.append(data)
         self._size += len(data)
         if self._size > self._max:
-            raise UpstreamBroken(
-                f"The upstream sent one event of more than {self._max} bytes.", code="event_too_large", sent=True
-            )
+            raise self._too_large()
         return []
+
+    def _bounded(self, events: list[SseEvent]) -> list[SseEvent]:
+        """Keeps what comes before the first event that is too large; the rest stays behind as what broke the cap."""
+        for number, event in enumerate(events):
+            if len(event[0]) > self._max:
+                self._parts[:0] = [raw for raw, _, _ in events[number:]]
+                self._size = sum(map(len, self._parts))
+                del events[number:]
+                break
+        if not events and self._size > self._max:
+            raise self._too_large()
+        return events
+
+    def _too_large(self) -> UpstreamBroken:
+        return UpstreamBroken(
+            f"The upstream sent one event of more than {self._max} bytes.", code="event_too_large", sent=True
+        )
 
     def _feed_any(self, data: bytes) -> list[SseEvent]:
         """For streams with CR in them. A CR at the very end may be half of a CRLF: it waits for the next byte."""
@@ -92,8 +117,9 @@ class SseSplitter:
             events.append(_parse(data[start : blank.end()], data[start : blank.start()]))
             start = blank.end()
         if start < len(data):
-            self._wait(data[start:])
-        return events
+            self._parts.append(data[start:])
+            self._size = len(data) - start
+        return events if len(data) <= self._max else self._bounded(events)
 
 
 def _parse(raw: bytes, block: bytes) -> SseEvent:

@@ -32,6 +32,28 @@ def test_chunking_never_matters(stream: bytes, cuts: list[int]) -> None:
     assert b"".join(raw for raw, _, _ in expected) + rest == stream
 
 
+@settings(max_examples=300)
+@given(PIECES, st.lists(st.integers(1, 40), max_size=20), st.integers(5, 20))
+def test_chunking_never_matters_for_what_is_too_large(stream: bytes, cuts: list[int], limit: int) -> None:
+    """However the bytes are cut, the events before one over the cap come out, and then the error."""
+
+    def play(pieces: list[bytes]) -> tuple[list[bytes], bytes]:
+        splitter, got = SseSplitter(limit), []
+        try:
+            for piece in pieces:
+                got += [raw for raw, _, _ in splitter.feed(piece)]
+            return got, splitter.rest()
+        except UpstreamBroken as error:
+            return got, error.code.encode()
+
+    pieces, at = [], 0
+    for cut in [*cuts, len(stream)]:
+        if at < len(stream):
+            pieces.append(stream[at : at + cut])
+            at += cut
+    assert play(pieces) == play([stream[at : at + 1] for at in range(len(stream))])
+
+
 def test_reads_fields_as_the_standard_says() -> None:
     """Names, several data lines, comments, one space after the colon, CRLF."""
     raw = b": hello\r\nevent: delta\r\ndata: a\r\ndata:  b\r\nid: 7\r\n\r\n"
