@@ -31,6 +31,7 @@ from headgate.pipeline.timeout import timeout
 from headgate.pipeline.upstream import upstream
 from headgate.providers.driver import AllowList, Driver, Provider
 from headgate.stores.data import DataDir
+from headgate.stores.journal.ticks import TickJournal
 from headgate.stores.keeper import RecorderKeeper
 from headgate.transport.local import LocalApp, LocalTransport
 from headgate.transport.origin import Origin
@@ -217,6 +218,7 @@ async def open_core(settings: Settings, *, keyless: bool) -> Core:
     journal = data.open_journal(fsync=kept.journal.fsync, segment_bytes=kept.journal.segment_bytes)
     keeper = RecorderKeeper(data, retention_days=kept.retention_days)
     keeper.start()
-    core = Core(settings, journal=journal, keys=keys, keyless=keyless)
-    core.closers += [journal, keys, keeper]
+    ticks = TickJournal(journal, asyncio.get_running_loop())
+    core = Core(settings, journal=ticks, keys=keys, keyless=keyless)
+    core.closers += [ticks, keys, keeper]
     return core

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from headgate.core.errors import HeadgateError
 from headgate.core.record import AttemptRecord, Record
@@ -50,6 +50,17 @@ class Principal:
         self.models = models
         self.direct = direct
         self.payloads = payloads
+
+
+class Settlement(Protocol):
+    """The moment from which a Record can no longer be lost. ``done`` says whether it has come; awaitable too."""
+
+    done: bool
+
+    def then(self, callback: Callable[[], None]) -> None:
+        """Calls ``callback`` at that moment; at once if it has come."""
+
+    def __await__(self) -> Generator[Any, None, None]: ...
 
 
 class Timeouts:
@@ -127,12 +138,14 @@ class Call:
         view: the request's top level (``dialects.base.View``); None until ``decode`` has passed.
         conversation: the neutral request, once somebody has needed it.
         plan: the deployments to try, in order; None until ``route`` has passed.
-        settle: an awaitable that is done once the Record is durable, or None if it is already.
+        settle: tells when the Record can no longer be lost; None if that is so already.
         status_of: the HTTP status that the server gives an outcome (None: success); 0 in the library.
+        cut: why the server itself is cancelling the call; None while it is not, and where the client left.
     """
 
     __slots__ = (
         "conversation",
+        "cut",
         "deadline",
         "dialect",
         "headers",
@@ -174,7 +187,8 @@ class Call:
         self.view: Any = None
         self.conversation: Any = None
         self.plan: Plan | None = None
-        self.settle: Awaitable[None] | None = None
+        self.cut: HeadgateError | None = None
+        self.settle: Settlement | None = None
 
 
 class Attempt:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from headgate.core.call import Attempt, Principal
+from headgate.core.call import Attempt, Principal, Settlement
 from headgate.core.errors import HeadgateError
 from headgate.core.event import Frame, Summary
 from headgate.core.record import Record
@@ -133,9 +133,9 @@ class Upstream(Protocol):
 class Journal(Protocol):
     """Where a worker writes finished Records, before the last frame of their answer goes out."""
 
-    def append(self, record: Record) -> Awaitable[None] | None:
-        """Writes the Record. Returns None once a killed process can no longer lose it, or an awaitable of that
-        moment where the fsync policy makes it later. Never raises for a full disk: it says so and counts."""
+    def append(self, record: Record) -> Settlement | None:
+        """Takes the Record. Returns None if a killed process can no longer lose it, or else what tells of that
+        moment. Never raises for a full disk: it says so and counts."""
 
     def append_payload(self, call_id: str, request: bytes, response: bytes) -> None:
         """Writes a call's payloads to their own segment; shed, and counted, when the disk is short."""

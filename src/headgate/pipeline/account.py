@@ -83,13 +83,17 @@ class Account:
         error: HeadgateError | None,
     ) -> None:
         record = call.record
+        if outcome == "cancelled" and call.cut is not None:
+            # Not the client's doing, unless the error says so.
+            error = call.cut
+            outcome = "cancelled" if error.fault == "caller" else "failed"
         record.outcome = outcome
         record.duration_us = int((self._monotonic() - call.started) * 1e6)
         if error is not None:
             record.error = error.code
             record.error_message = error.message
             record.fault = error.fault
-        record.status = call.status_of(error)
+        record.status = call.status_of(None if outcome == "cancelled" else error)
         self.open -= 1
         call.settle = self._journal.append(record)
 

@@ -93,7 +93,7 @@ class App:
     def cut(self) -> None:
         """Ends what is still under way, each with the error of its dialect: the drain's time is over."""
         for guard in list(self._guards):
-            guard.cancel("draining")
+            guard.cancel("draining", _draining())
 
     async def serve(self, caller: Caller, dialect: Dialect) -> None:
         """Takes one model call end to end."""
@@ -102,11 +102,11 @@ class App:
             return await caller.whole(*render_error(_draining(), dialect), close=True)
         clock = core.clock
         record = Record(core.ids.new(), clock.time_ns(), dialect=dialect.name)
-        guard = Guard(core.ticker, caller, self._limits)
-        self._guards.add(guard)
         call = Call(
             record, dialect, b"", clock.monotonic(), headers=caller.headers, peer=caller.peer, status_of=status_of
         )
+        guard = Guard(core.ticker, caller, self._limits, call)
+        self._guards.add(guard)
         writer: StreamWriter | None = None
         try:
             check_content(caller.headers)
@@ -139,12 +139,11 @@ class App:
         self, error: HeadgateError, call: Call, caller: Caller, writer: StreamWriter | None, *, close: bool
     ) -> None:
         """Tells an error: as a response, or in band where a stream has begun."""
-        if call.settle is not None:
-            await call.settle
         if writer is not None and writer.started:
             await writer.fail(error)
         else:
-            await caller.whole(*render_error(error, call.dialect, call.id, len(call.record.attempts)), close=close)
+            shown = render_error(error, call.dialect, call.id, len(call.record.attempts))
+            await caller.whole(*shown, close=close, after=call.settle)
 
     async def _cancelled(self, guard: Guard, call: Call, caller: Caller, writer: StreamWriter | None) -> None:
         """The guard ended the request, or somebody from outside did, whose business it is to know."""

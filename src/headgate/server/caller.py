@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from headgate.core.call import Settlement
 from headgate.core.errors import BadRequest
 
 Head = bytes
@@ -38,8 +39,18 @@ class Caller(ABC):
         """
 
     @abstractmethod
-    async def whole(self, status: int, head: Head, body: bytes, close: bool = False) -> None:
-        """Sends a whole response; content-length is added. ``close`` ends the connection after it."""
+    async def whole(
+        self, status: int, head: Head, body: bytes, *, close: bool = False, after: Settlement | None = None
+    ) -> None:
+        """Sends a whole response; content-length is added.
+
+        Args:
+            status: HTTP status.
+            head: header lines.
+            body: the whole body.
+            close: whether the connection ends with it.
+            after: it goes out only once this has settled; the caller may be told of it later than this returns.
+        """
 
     @abstractmethod
     async def start(self, status: int, head: Head) -> None:
@@ -50,8 +61,8 @@ class Caller(ABC):
         """Sends more of it; waits while the client takes nothing."""
 
     @abstractmethod
-    async def end(self, data: bytes) -> None:
-        """Sends the last of it and closes the body cleanly."""
+    async def end(self, data: bytes, after: Settlement | None = None) -> None:
+        """Sends the last of it and closes the body cleanly; ``after`` as in ``whole``."""
 
     @abstractmethod
     def abort(self) -> None:
@@ -99,8 +110,12 @@ class AsgiCaller(Caller):
             more = message.get("more_body", False)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    async def whole(self, status: int, head: Head, body: bytes, close: bool = False) -> None:
+    async def whole(
+        self, status: int, head: Head, body: bytes, *, close: bool = False, after: Settlement | None = None
+    ) -> None:
         """See ``Caller.whole``."""
+        if after is not None:
+            await after
         ending = b"connection: close\r\n" if close else b""
         await self.start(status, b"%bcontent-length: %d\r\n%b" % (head, len(body), ending))
         await self.end(body)
@@ -115,8 +130,10 @@ class AsgiCaller(Caller):
         """See ``Caller.write``."""
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
-    async def end(self, data: bytes) -> None:
+    async def end(self, data: bytes, after: Settlement | None = None) -> None:
         """See ``Caller.end``."""
+        if after is not None:
+            await after
         await self._send({"type": "http.response.body", "body": data})
 
     def abort(self) -> None:

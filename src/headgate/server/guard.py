@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from headgate.core.call import Call
+from headgate.core.errors import HeadgateError, Timeout
 from headgate.core.ticker import Ticker
 from headgate.server.caller import Caller
 
@@ -42,6 +44,7 @@ class Guard:
     """
 
     __slots__ = (
+        "_call",
         "_caller",
         "_limits",
         "_loop",
@@ -57,10 +60,11 @@ class Guard:
         "why",
     )
 
-    def __init__(self, ticker: Ticker, caller: Caller, limits: Limits) -> None:
+    def __init__(self, ticker: Ticker, caller: Caller, limits: Limits, call: Call) -> None:
         self._loop = loop = ticker.loop
         self.now = loop.time
         self.over = False
+        self._call = call
         self._caller = caller
         self._limits = limits
         self._started = loop.time()
@@ -84,11 +88,12 @@ class Guard:
         """The request goes on: from here on it is looked after."""
         self._timer = self._loop.call_later(0, self._look)
 
-    def cancel(self, why: str) -> None:
-        """Ends the request."""
+    def cancel(self, why: str, error: HeadgateError | None = None) -> None:
+        """Ends the request; ``error`` is what its Record says of it."""
         if self.over or self.why:
             return
         self.why = why
+        self._call.cut = error
         if self._task is not None:
             self._task.cancel()
 
@@ -105,7 +110,7 @@ class Guard:
         else:
             self._caller.watch(self._gone)
             if self.sending_since and now - self.sending_since >= limits.write:
-                return self.cancel("slow_client")
+                return self.cancel("slow_client", _slow_client(limits.write))
             if self.silent_since and self.beat is not None and not self.sending_since:
                 wait = limits.heartbeat - (now - self.silent_since)
                 if wait <= 0.001:
@@ -124,6 +129,10 @@ class Guard:
             await beat()
         finally:
             self.sending_since = 0.0
+
+
+def _slow_client(seconds: float) -> Timeout:
+    return Timeout(f"The client took nothing for {seconds:g} s.", code="slow_client", fault="caller", sent=True)
 
 
 _BEATS: set[asyncio.Task[None]] = set()

@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from headgate.core.call import Settlement
 from headgate.core.errors import HeadgateError
 from headgate.dialects.base import Dialect
 from headgate.server.app import App, slow_body
@@ -23,6 +25,8 @@ from headgate.server.respond import render_error
 
 _log = logging.getLogger("headgate.server")
 _CLOSE = b"connection: close\r\n"
+_SMALL = 64 * 1024
+"""Bytes below which the last write of a response is left to the system's buffers: nobody waits for the client."""
 
 
 class NativeCaller(Caller):
@@ -87,21 +91,40 @@ class NativeCaller(Caller):
 
     # the response
 
-    async def whole(self, status: int, head: Head, body: bytes, close: bool = False) -> None:
+    async def whole(
+        self, status: int, head: Head, body: bytes, *, close: bool = False, after: Settlement | None = None
+    ) -> None:
         """See ``Caller.whole``; one write, one system call."""
+        if close:
+            self.keep_alive = False
+        ending = b"" if self.keep_alive else _CLOSE
+        data = b"%b%b%bcontent-length: %d\r\n\r\n%b" % (STATUS_LINE[status], head, ending, len(body), body)
+        await self._last(data, after)
+
+    async def _last(self, data: bytes, after: Settlement | None) -> None:
+        """Sends what ends the response. Small ones need nobody to wait: they go out when ``after`` settles."""
+        if after is not None and not after.done:
+            if len(data) < _SMALL:
+                after.then(partial(self._send_last, data))
+                return
+            await after
         if self.disconnected or self.response_complete:
             return
-        self._write_whole(status, head, body, close)
-        flow = self._protocol.flow
-        if flow.write_paused:
-            await flow.drain()
+        protocol = self._protocol
+        protocol.transport.write(data)
+        if protocol.flow.write_paused:
+            await protocol.flow.drain()
         self._finish()
 
-    def whole_now(self, status: int, head: Head, body: bytes, close: bool = False) -> None:
-        """Sends a whole small response, without waiting for anything."""
+    def _send_last(self, data: bytes) -> None:
         if not self.disconnected and not self.response_complete:
-            self._write_whole(status, head, body, close)
+            self._protocol.transport.write(data)
             self._finish()
+
+    def refuse(self, status: int, head: Head, body: bytes) -> None:
+        """Sends a whole small response and ends the connection, without waiting for anything."""
+        self.keep_alive = False
+        self._send_last(b"%b%b%bcontent-length: %d\r\n\r\n%b" % (STATUS_LINE[status], head, _CLOSE, len(body), body))
 
     async def start(self, status: int, head: Head) -> None:
         """See ``Caller.start``; the head goes out with the first piece."""
@@ -121,16 +144,14 @@ class NativeCaller(Caller):
         if protocol.flow.write_paused:
             await protocol.flow.drain()
 
-    async def end(self, data: bytes) -> None:
+    async def end(self, data: bytes, after: Settlement | None = None) -> None:
         """See ``Caller.end``."""
-        if self.disconnected or self.response_complete:
-            return
         if self._chunked:
             data = b"%b%x\r\n%b\r\n0\r\n\r\n" % (self._head, len(data), data) if data else self._head + b"0\r\n\r\n"
         else:
             data = self._head + data
-        self._protocol.transport.write(data)
-        self._finish()
+        self._head = b""
+        await self._last(data, after)
 
     def abort(self) -> None:
         """See ``Caller.abort``."""
@@ -146,14 +167,6 @@ class NativeCaller(Caller):
     def unwatch(self) -> None:
         """See ``Caller.unwatch``."""
         self._gone = None
-
-    def _write_whole(self, status: int, head: Head, body: bytes, close: bool) -> None:
-        if close:
-            self.keep_alive = False
-        ending = b"" if self.keep_alive else _CLOSE
-        self._protocol.transport.write(
-            b"%b%b%bcontent-length: %d\r\n\r\n%b" % (STATUS_LINE[status], head, ending, len(body), body)
-        )
 
     def _finish(self) -> None:
         if self.disconnected:
@@ -268,7 +281,7 @@ class GateProtocol(BoundedProtocol):
     def _refuse(self, caller: NativeCaller, error: HeadgateError) -> None:
         """Answers before the request is whole, and ends the connection."""
         self._stop_body_timer()
-        caller.whole_now(*render_error(error, caller.dialect), close=True)
+        caller.refuse(*render_error(error, caller.dialect))
 
     def _too_slow_body(self) -> None:
         self._body_timer = None

@@ -32,10 +32,8 @@ async def send_unary(call: Call, reply: Reply, caller: Caller, guard: Guard) -> 
         # Before the end: a closed Record never changes.
         call.record.lost += encoder.lost
     await reply.batch()
-    if call.settle is not None:
-        await call.settle
     guard.sending_since = guard.now()
-    await caller.whole(200, answer_head(call, reply) + _JSON, body)
+    await caller.whole(200, answer_head(call, reply) + _JSON, body, after=call.settle)
 
 
 def answer_head(call: Call, reply: Reply) -> Head:
@@ -107,15 +105,13 @@ class StreamWriter:
             frames = await reply.batch()
         if encoder is not None:
             self._held = encoder.end()
-        if call.settle is not None:
-            await call.settle
         guard.sending_since = guard.now()
-        await self._caller.end(self._held)
+        await self._caller.end(self._held, call.settle)
 
     async def fail(self, error: HeadgateError) -> None:
         """Ends a stream that has begun with the dialect's error event, no marker after it."""
         frame = self._call.dialect.error_frame(error, self._call.id)
-        await self._caller.end(frame)
+        await self._caller.end(frame, self._call.settle)
 
     def _join(self, frames: Sequence[Frame]) -> bytes:
         """The bytes of these frames; from the closing marker on they are held back."""

@@ -1,0 +1,80 @@
+"""TickJournal: one ``write`` per event-loop tick for all Records that end in it (DESIGN §5).
+
+What must not go out before its Record is on disk waits as a callback, not as a future and a task's wake-up (ADR 0007).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Generator
+
+from headgate.core.record import Record
+from headgate.stores.journal.writer import JournalWriter
+
+
+class Tick:
+    """The Records of one tick, on their way to the disk; a ``core.ports.Settlement``."""
+
+    __slots__ = ("_callbacks", "done", "records")
+
+    def __init__(self) -> None:
+        self.done = False
+        self.records: list[Record] = []
+        self._callbacks: list[Callable[[], None]] = []
+
+    def then(self, callback: Callable[[], None]) -> None:
+        """Calls ``callback`` once the Records can no longer be lost; at once if they are there."""
+        if self.done:
+            callback()
+        else:
+            self._callbacks.append(callback)
+
+    def __await__(self) -> Generator[asyncio.Future[None], None, None]:
+        if not self.done:
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._callbacks.append(lambda: None if future.done() else future.set_result(None))
+            yield from future
+
+    def settled(self) -> None:
+        """They are on disk."""
+        self.done = True
+        callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback()
+
+
+class TickJournal:
+    """Port ``Journal`` over a writer, for one event loop."""
+
+    def __init__(self, writer: JournalWriter, loop: asyncio.AbstractEventLoop) -> None:
+        self._writer = writer
+        self._loop = loop
+        self._tick: Tick | None = None
+
+    def append(self, record: Record) -> Tick:
+        """Takes a Record, to be written at the end of this tick."""
+        tick = self._tick
+        if tick is None:
+            self._tick = tick = Tick()
+            self._loop.call_soon(self._flush)
+        tick.records.append(record)
+        return tick
+
+    def append_payload(self, call_id: str, request: bytes, response: bytes) -> None:
+        """See ``JournalWriter.append_payload``."""
+        self._writer.append_payload(call_id, request, response)
+
+    def close(self) -> None:
+        """Writes what waits, and closes the writer."""
+        self._flush()
+        self._writer.close()
+
+    def _flush(self) -> None:
+        tick, self._tick = self._tick, None
+        if tick is None:
+            return
+        durable = self._writer.append_all(tick.records)
+        if durable is None:
+            tick.settled()
+        else:
+            asyncio.ensure_future(durable).add_done_callback(lambda _: tick.settled())
