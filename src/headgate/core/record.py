@@ -44,7 +44,7 @@ class AttemptRecord(msgspec.Struct, array_like=True):
 class Record(msgspec.Struct, array_like=True):
     """One call, from its arrival to its end. Times in µs since ``time_ns``; -1 means never happened.
 
-    ``outcome``: ``completed`` (answered whole), ``failed``, ``cancelled`` (the client left), ``refused``
+    ``outcome``: ``completed`` (answered whole), ``failed``, ``cancelled`` (the client left, or was cut), ``refused``
     (by a policy of ours, before any upstream). ``status`` is the HTTP status sent, 0 in the library.
     ``attempts`` are in order of their start; the answer came from ``attempts[winner]`` (-1: none).
     New fields go at the end with a default: the journal of an older release must still be read.

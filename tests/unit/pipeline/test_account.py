@@ -9,7 +9,7 @@ import pytest
 
 from headgate.core.call import Call, Principal
 from headgate.core.clock import FixedClock
-from headgate.core.errors import BadRequest, HeadgateError, Unauthenticated
+from headgate.core.errors import BadRequest, HeadgateError, Timeout, Unauthenticated, Unavailable
 from headgate.core.event import FinishReason, Frame, Kind, Summary
 from headgate.core.record import AttemptRecord
 from headgate.core.reply import Reply
@@ -64,6 +64,39 @@ async def test_what_fails_before_an_answer_is_recorded_too(
         await layer(make_call())
     assert [record.outcome for record in journal.records] == [outcome]
     assert layer.open == 0
+
+
+DRAIN = Unavailable("bye", code="draining")
+SLOW = Timeout("slow", code="slow_client", fault="caller")
+
+
+@pytest.mark.parametrize("begun", [False, True])
+@pytest.mark.parametrize(
+    ("cut", "told"),
+    [
+        (DRAIN, ("failed", 500, "draining", "gateway")),
+        (SLOW, ("cancelled", 200, "slow_client", "caller")),
+        (None, ("cancelled", 200, "", "")),
+    ],
+)
+async def test_what_the_server_cuts_says_why(
+    make_call: Callable[..., Call],
+    clock: FixedClock,
+    begun: bool,
+    cut: HeadgateError | None,
+    told: tuple[str, int, str, str],
+) -> None:
+    """A cancelled call that the gateway gave up has failed; one whose client was at fault, or left, is cancelled."""
+    layer, journal = account(clock, whole() if begun else asyncio.CancelledError())
+    call = make_call()
+    call.cut = cut
+    if begun:
+        await (await layer(call)).aclose()
+    else:
+        with pytest.raises(asyncio.CancelledError):
+            await layer(call)
+    (record,) = journal.records
+    assert (record.outcome, record.status, record.error, record.fault) == told
 
 
 async def test_a_failure_after_tries_is_no_refusal(make_call: Callable[..., Call], clock: FixedClock) -> None:
