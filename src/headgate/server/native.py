@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import struct
 from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
@@ -25,6 +27,7 @@ from headgate.server.respond import render_error
 
 _log = logging.getLogger("headgate.server")
 _CLOSE = b"connection: close\r\n"
+_DROP = struct.pack("ii", 1, 0)
 _SMALL = 64 * 1024
 """Bytes below which the last write of a response is left to the system's buffers: nobody waits for the client."""
 
@@ -43,6 +46,7 @@ class NativeCaller(Caller):
         "dialect",
         "disconnected",
         "keep_alive",
+        "refusal",
         "response_complete",
         "started",
     )
@@ -54,6 +58,7 @@ class NativeCaller(Caller):
         self.keep_alive = keep_alive
         self.complete = False
         self.disconnected = False
+        self.refusal: HeadgateError | None = None
         self.response_complete = False
         self.started = False
         self._protocol = protocol
@@ -154,7 +159,10 @@ class NativeCaller(Caller):
         await self._last(data, after)
 
     def abort(self) -> None:
-        """See ``Caller.abort``."""
+        """See ``Caller.abort``; what the client has not taken is dropped, not left to the system to deliver."""
+        connection = self._protocol.transport.get_extra_info("socket")
+        if connection is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DROP)
         self._protocol.transport.abort()
 
     def watch(self, on_gone: Callable[[], None]) -> None:
@@ -186,6 +194,7 @@ class GateProtocol(BoundedProtocol):
 
     _runner: asyncio.Task[None] | None = None
     _next: NativeCaller | None = None
+    _serving: NativeCaller | None = None
     _wake: asyncio.Future[None] | None = None
     _body_timer: asyncio.TimerHandle | None = None
 
@@ -195,6 +204,12 @@ class GateProtocol(BoundedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_body_timer()
+        self.pipeline.clear()
+        # uvicorn tells the request that came last, not the one under way before it.
+        serving = self._serving
+        if serving is not None and not serving.response_complete:
+            serving.disconnected = True
+            serving.set()
         super().connection_lost(exc)
         if self._runner is not None and self._next is None and self._wake is not None:
             self._runner.cancel()
@@ -252,7 +267,9 @@ class GateProtocol(BoundedProtocol):
             super()._start_asgi_task(cycle, app)
             return
         cycle.started = True
-        if cycle.complete:
+        if cycle.refusal is not None:
+            self._refuse(cycle, cycle.refusal)
+        elif cycle.complete:
             self._begin(cycle)
 
     def _begin(self, caller: NativeCaller) -> None:
@@ -271,6 +288,7 @@ class GateProtocol(BoundedProtocol):
                 await self._wake
                 self._wake = None
                 continue
+            self._serving = caller
             try:
                 await self.app_native.serve(caller, caller.dialect)
             except Exception:
@@ -281,6 +299,10 @@ class GateProtocol(BoundedProtocol):
     def _refuse(self, caller: NativeCaller, error: HeadgateError) -> None:
         """Answers before the request is whole, and ends the connection."""
         self._stop_body_timer()
+        if not caller.started:
+            # Another answer is under way: nothing may be written into it.
+            caller.refusal = error
+            return
         caller.refuse(*render_error(error, caller.dialect))
 
     def _too_slow_body(self) -> None:
