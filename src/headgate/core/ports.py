@@ -28,15 +28,17 @@ class Exchange(Protocol):
     async def read(self) -> bytes:
         """Returns the next decoded bytes of the body, ``b""`` at its clean end.
 
+        How long a body is read piece by piece is the caller's to bound, but for a compressed one.
+
         Raises:
-            UpstreamBroken: cut before its end, malformed, or over the decoded cap.
+            UpstreamBroken: cut before its end, malformed, or (compressed) over the transport's cap when decoded.
         """
 
     async def read_all(self, limit: int) -> bytes:
         """Returns the whole decoded body.
 
         Raises:
-            UpstreamBroken: as ``read``; code ``response_too_large`` over ``limit`` bytes.
+            UpstreamBroken: as ``read``; code ``response_too_large`` over ``limit`` bytes, or the transport's cap.
         """
 
     def finish(self) -> None:

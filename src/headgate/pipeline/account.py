@@ -17,6 +17,9 @@ from headgate.core.reply import Ending, Reply
 
 _log = logging.getLogger("headgate.account")
 
+PAYLOAD_LIMIT = 64 * 1024 * 1024
+"""Bytes of one answer that are kept for the payload store; the payloads of a longer one are not stored."""
+
 
 class Account:
     """The layer, and the counters of what it has seen.
@@ -99,17 +102,24 @@ class Account:
 
 
 class _Capture:
-    """A Source that keeps the bytes of what passes, for the payload store."""
+    """A Source that keeps the bytes of what passes, for the payload store; None of them where they are too many."""
 
-    __slots__ = ("_inner", "parts")
+    __slots__ = ("_inner", "_size", "parts")
 
     def __init__(self, inner: Reply) -> None:
         self._inner = inner
-        self.parts: list[bytes] = []
+        self._size = 0
+        self.parts: list[bytes] | None = []
 
     async def more(self) -> Sequence[Frame]:
         frames = await self._inner.batch()
-        self.parts += [frame.data for frame in frames if frame.data is not None]
+        if self.parts is not None:
+            new = [frame.data for frame in frames if frame.data is not None]
+            self._size += sum(map(len, new))
+            if self._size > PAYLOAD_LIMIT:
+                self.parts = None
+            else:
+                self.parts += new
         return frames
 
     async def aclose(self) -> None:
@@ -119,6 +129,11 @@ class _Capture:
 def _keep_payloads(call: Call, inner: Reply, journal: Journal) -> Reply:
     capture = _Capture(inner)
     outer = Reply((), capture, inner.summary, inner.dialect, inner.headers)
-    call.record.payloads = "full"
-    outer.on_end(lambda ending: journal.append_payload(call.id, call.raw, b"".join(capture.parts)))
+
+    def store(ending: Ending) -> None:
+        if capture.parts is not None:
+            call.record.payloads = "full"
+            journal.append_payload(call.id, call.raw, b"".join(capture.parts))
+
+    outer.on_end(store)
     return outer

@@ -48,7 +48,7 @@ class Provider:
         response_headers: says of an upstream header's name whether it may go to the client.
         max_tokens_field: ``"max_tokens"`` or ``"max_completion_tokens"``.
         stream_usage: whether usage is to be asked for in streams.
-        response_limit: bytes that a unary answer may have, decoded.
+        response_limit: bytes that a unary answer may have, decoded; a stream's length is bound by its timeouts alone.
     """
 
     __slots__ = (
@@ -164,7 +164,7 @@ class Driver:
         if view.stream and (not first or first.lstrip().startswith(_SSE_STARTS)):
             decoder = dialect.stream_decoder()
             hide_usage = same and not view.include_usage
-            source = _Stream(exchange, decoder, attempt, same, hide_usage, self._provider.response_limit, first)
+            source = _Stream(exchange, decoder, attempt, same, hide_usage, first)
             return UpstreamAnswer((), source, decoder.summary, dialect.name, passed)
         body = first + await exchange.read_all(self._provider.response_limit)
         exchange.finish()
@@ -260,7 +260,7 @@ def _reject_content_type(dialect: Dialect, kind: bytes, body: bytes) -> None:
 class _Stream:
     """The Source of one streamed answer: reads, decodes, and holds the upstream to its termination contract."""
 
-    __slots__ = ("_attempt", "_decoder", "_done", "_error", "_exchange", "_first", "_hide_usage", "_limit", "_same")
+    __slots__ = ("_attempt", "_decoder", "_done", "_error", "_exchange", "_first", "_hide_usage", "_same")
 
     def __init__(
         self,
@@ -269,7 +269,6 @@ class _Stream:
         attempt: Attempt,
         same: bool,
         hide_usage: bool,
-        limit: int,
         first: bytes,
     ) -> None:
         self._first = first
@@ -278,7 +277,6 @@ class _Stream:
         self._decoder = decoder
         self._attempt = attempt
         self._hide_usage = hide_usage
-        self._limit = limit
         self._done = False
         self._error: HeadgateError | None = None
 
@@ -296,8 +294,6 @@ class _Stream:
                 attempt.waiting_since = 0.0
                 frames = decoder.feed(data) if data else decoder.end()
                 decoder.summary.received += len(data)
-                if decoder.summary.received > self._limit:
-                    raise UpstreamBroken("The upstream's stream is too large.", code="response_too_large", sent=True)
                 if not data or (frames and frames[-1].kind is Kind.MARKER):
                     self._done = True
                     self._exchange.finish()

@@ -58,7 +58,7 @@ class HttpExchange:
     def __init__(self, loop: asyncio.AbstractEventLoop, limit: int) -> None:
         """Args:
         loop: the running event loop.
-        limit: cap on the whole decoded body (bytes).
+        limit: cap on a body that is taken whole, and on one that is decoded (bytes).
         """
         self.loop = loop
         self.limit = limit
@@ -84,9 +84,10 @@ class HttpExchange:
             decoder = self.decoder
             data = self._decode(decoder) if decoder is not None else self._take()
             if data:
-                self.taken += len(data)
-                if self.taken > self.limit:
-                    raise self._too_large(self.limit)
+                if decoder is not None:
+                    self.taken += len(data)
+                    if self.taken > self.limit:
+                        raise self._too_large(self.limit)
                 return data
             if self.error is not None:
                 raise self.error
@@ -98,11 +99,11 @@ class HttpExchange:
 
     async def read_all(self, limit: int) -> bytes:
         """See ``core.ports.Exchange.read_all``."""
+        limit = min(limit, self.limit)
         if self.complete and self.decoder is None and self.error is None:
             data = self._take()
-            self.taken += len(data)
-            if self.taken > self.limit or len(data) > limit:
-                raise self._too_large(min(limit, self.limit))
+            if len(data) > limit:
+                raise self._too_large(limit)
             return data
         pieces: list[bytes] = []
         size = 0

@@ -43,7 +43,7 @@ class LocalTransport:
     def __init__(self, app: LocalApp, *, max_body: int = MAX_BODY) -> None:
         """Args:
         app: the application.
-        max_body: cap on one response body (bytes).
+        max_body: cap on a response body that is taken whole (bytes).
         """
         self._app = app
         self._max_body = max_body
@@ -95,7 +95,6 @@ class LocalExchange:
         "_closings",
         "_limit",
         "_open",
-        "_taken",
         "_task",
         "_whole",
         "error",
@@ -118,7 +117,6 @@ class LocalExchange:
         self._closings = closings
         self._whole = b""
         self._body: LocalBody | None = None
-        self._taken = 0
         self._task: asyncio.Task[object] | None = None
 
     def begin(self, response: LocalResponse) -> None:
@@ -139,7 +137,7 @@ class LocalExchange:
             raise self.error
         if self._whole:
             data, self._whole = self._whole, b""
-            return self._counted(data)
+            return data
         while (body := self._body) is not None:
             try:
                 data = await self.attend(body.__anext__())
@@ -158,11 +156,12 @@ class LocalExchange:
                 self._give_up()
                 raise self.error
             if data:
-                return self._counted(data)
+                return data
         return b""
 
     async def read_all(self, limit: int) -> bytes:
         """See ``core.ports.Exchange.read_all``."""
+        limit = min(limit, self._limit)
         pieces: list[bytes] = []
         size = 0
         while piece := await self.read():
@@ -216,12 +215,6 @@ class LocalExchange:
             ) from error
         finally:
             self._task = None
-
-    def _counted(self, data: bytes) -> bytes:
-        self._taken += len(data)
-        if self._taken > self._limit:
-            raise self._too_large(self._limit)
-        return data
 
     def _too_large(self, limit: int) -> UpstreamBroken:
         error = UpstreamBroken(

@@ -47,7 +47,7 @@ class Pool:
         max_connections: open at once, being opened included.
         max_idle: kept open without a request.
         idle_seconds: how long such a one is kept, give or take a quarter.
-        max_body: cap on one decoded response body (bytes).
+        max_body: cap on a response body that is taken whole, and on one that is decoded (bytes).
 
         Raises:
             ConfigError: the CA file can not be used.

@@ -145,3 +145,15 @@ async def test_payloads_are_kept_as_the_key_says(
         pass
     assert journal.payloads == ([("hg_1", b"{}", b"body")] if kept else [])
     assert journal.records[0].payloads == ("full" if kept else "none")
+
+
+async def test_payloads_without_end_are_not_kept(
+    make_call: Callable[..., Call], clock: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer over the limit passes whole, and takes no memory; the Record says that nothing is kept."""
+    monkeypatch.setattr("headgate.pipeline.account.PAYLOAD_LIMIT", 3)
+    layer, journal = account(clock, whole(), "full")
+    reply = await layer(make_call())
+    assert [frame.data for frame in await reply.batch()] == [b"body"]
+    assert await reply.batch() == ()
+    assert (journal.payloads, journal.records[0].payloads) == ([], "none")
