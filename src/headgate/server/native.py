@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from headgate.core.call import Settlement
 from headgate.core.errors import HeadgateError
+from headgate.core.outbox import Outbox
 from headgate.dialects.base import Dialect
 from headgate.server.app import App, slow_body
 from headgate.server.caller import Caller, Head, too_large
@@ -40,6 +41,7 @@ class NativeCaller(Caller):
         "_gone",
         "_head",
         "_parts",
+        "_posted",
         "_protocol",
         "_size",
         "complete",
@@ -67,6 +69,7 @@ class NativeCaller(Caller):
         self._size = 0
         self._head = b""
         self._gone: Callable[[], None] | None = None
+        self._posted = False
 
     # what uvicorn's protocol asks of a cycle
 
@@ -113,16 +116,29 @@ class NativeCaller(Caller):
                 after.then(partial(self._send_last, data))
                 return
             await after
+        if len(data) < _SMALL:
+            self._send_last(data)
+            return
         if self.disconnected or self.response_complete:
             return
         protocol = self._protocol
+        if self._posted:
+            await asyncio.sleep(0)
         protocol.transport.write(data)
         if protocol.flow.write_paused:
             await protocol.flow.drain()
         self._finish()
 
-    def _send_last(self, data: bytes) -> None:
+    def _put(self, data: bytes) -> None:
         if not self.disconnected and not self.response_complete:
+            self._protocol.transport.write(data)
+
+    def _send_last(self, data: bytes) -> None:
+        if self._posted:
+            # What was posted before goes out before.
+            self._posted = False
+            self._protocol.outbox.post(self._send_last, data)
+        elif not self.disconnected and not self.response_complete:
             self._protocol.transport.write(data)
             self._finish()
 
@@ -145,7 +161,8 @@ class NativeCaller(Caller):
         protocol = self._protocol
         data = b"%b%x\r\n%b\r\n" % (self._head, len(data), data) if self._chunked else self._head + data
         self._head = b""
-        protocol.transport.write(data)
+        self._posted = True
+        protocol.outbox.post(self._put, data)
         if protocol.flow.write_paused:
             await protocol.flow.drain()
 
@@ -191,6 +208,7 @@ class GateProtocol(BoundedProtocol):
     app_native: App
     body_limit: int
     body_seconds: float
+    outbox: Outbox
 
     _runner: asyncio.Task[None] | None = None
     _next: NativeCaller | None = None
@@ -201,6 +219,8 @@ class GateProtocol(BoundedProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.peer = self.client[0] if self.client else "127.0.0.1"
+        if not hasattr(self, "outbox"):
+            type(self).outbox = Outbox(self.loop)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_body_timer()

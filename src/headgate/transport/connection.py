@@ -9,6 +9,7 @@ from typing import Protocol, cast
 import httptools
 
 from headgate.core.errors import UpstreamBroken
+from headgate.core.outbox import Outbox
 from headgate.transport.decode import decoder_for
 from headgate.transport.exchange import LINGER_BYTES, HttpExchange
 
@@ -27,6 +28,8 @@ _SLICE = 256 * 1024
 
 class Owner(Protocol):
     """What a connection asks of its pool."""
+
+    outbox: Outbox
 
     def release(self, connection: Connection) -> None:
         """The connection is free for the next exchange."""
@@ -103,15 +106,19 @@ class Connection(asyncio.Protocol):
         exchange.line = self
         self._quiet = 0
         self._head_only = head_only
-        transport.write(request)
-        # A failing first write closes the transport on the spot, nothing having been taken from it.
         if transport.is_closing():
             self._detach()
             self.close()
             return False
+        self._owner.outbox.post(self._put, request)
         exchange.sent = True
         exchange.stage = "waiting"
         return True
+
+    def _put(self, request: bytes) -> None:
+        """Writes what was posted, unless the connection has ended meanwhile."""
+        if not self.closed and self._transport is not None:
+            self._transport.write(request)
 
     async def write_large(self, exchange: HttpExchange, head: bytes, body: bytes) -> bool:
         """Like ``write``, slice by slice; stops at an early response. Errors are left in the exchange."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from time import monotonic
 
 from headgate.core.errors import BadRequest, ConnectFailed, HeadgateError, Timeout, UpstreamBroken
+from headgate.core.outbox import Outbox
 from headgate.transport.connection import JOIN_BYTES, Connection
 from headgate.transport.dial import Dialer, tls_context
 from headgate.transport.exchange import HttpExchange
@@ -76,6 +77,9 @@ class Pool:
         self._sweeper: asyncio.TimerHandle | None = None
         self._closing = False
         self._empty: asyncio.Future[None] | None = None
+
+    outbox: Outbox
+    """Requests on their way to sockets; made with the event loop's first use."""
 
     async def send(
         self,
@@ -154,6 +158,7 @@ class Pool:
 
     def _bind(self) -> asyncio.AbstractEventLoop:
         self._loop = asyncio.get_running_loop()
+        self.outbox = Outbox(self._loop)
         return self._loop
 
     def _request(self, method: str, target: bytes, headers: bytes, size: int, body: bytes) -> bytes:

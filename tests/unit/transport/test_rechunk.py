@@ -32,6 +32,10 @@ WIRES = [
 class Owner:
     def __init__(self):
         self.released = 0
+        self.outbox = self
+
+    def post(self, put, data):
+        put(data)
 
     def release(self, connection):
         self.released += 1
