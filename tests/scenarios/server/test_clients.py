@@ -49,14 +49,16 @@ def test_a_client_that_leaves_a_pipeline_stops_the_upstream(gate: Gateway, stage
 def test_a_refusal_waits_for_the_answer_before_it(gate: Gateway) -> None:
     """A request that is too large, sent behind a stream, is refused after the stream's end, not in its middle."""
     client = Client(gate, "steady")
-    client.begin()
+    got = client.socket.recv(65536)
     head = "POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 999999999\r\n\r\n"
     client.socket.sendall(head.encode())
     with contextlib.closing(client):
-        assert words(client.rest()) == STEADY
-        client.answer = http.client.HTTPResponse(client.socket, method="POST")
-        assert client.begin().status == 413
-        assert b"body_too_large" in client.rest()
+        while piece := client.socket.recv(65536):
+            got += piece
+    stream, end, refusal = got.partition(b"data: [DONE]\n\n\r\n0\r\n\r\n")
+    assert (words(stream), end != b"") == (STEADY, True)
+    assert refusal.startswith(b"HTTP/1.1 413 ")
+    assert b"body_too_large" in refusal
 
 
 def test_a_client_that_takes_nothing_is_cut(gate: Gateway, stage: Stage) -> None:
