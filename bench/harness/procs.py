@@ -95,13 +95,21 @@ def tail(log: pathlib.Path, size: int = 300) -> str:
     return " ".join(text.split())[-size:]
 
 
+def _children(pid: int) -> list[pathlib.Path]:
+    """The files that list a process's children; none once it is gone (older Pythons' glob raises then)."""
+    try:
+        return list(pathlib.Path(f"/proc/{pid}/task").glob("*/children"))
+    except OSError:
+        return []
+
+
 def tree(pid: int) -> list[int]:
     """Returns a process and all its descendants."""
     out, todo = [], [pid]
     while todo:
         p = todo.pop()
         out.append(p)
-        for children in pathlib.Path(f"/proc/{p}/task").glob("*/children"):
+        for children in _children(p):
             try:
                 todo += map(int, children.read_text().split())
             except OSError:

@@ -77,13 +77,16 @@ class Account:
         if summary.finish is not None:
             record.finish = summary.finish.value
             record.wire_finish = summary.wire_finish
-        self._close(call, ending.outcome, ending.error)
+        # A stream that has begun has had its 200, whatever it ends with.
+        self._close(call, ending.outcome, ending.error, begun=record.stream)
 
     def _close(
         self,
         call: Call,
         outcome: Literal["completed", "failed", "cancelled", "refused"],
         error: HeadgateError | None,
+        *,
+        begun: bool = False,
     ) -> None:
         record = call.record
         if outcome == "cancelled" and call.cut is not None:
@@ -96,7 +99,7 @@ class Account:
             record.error = error.code
             record.error_message = error.message
             record.fault = error.fault
-        record.status = call.status_of(None if outcome == "cancelled" else error)
+        record.status = call.status_of(None if begun or outcome == "cancelled" else error)
         self.open -= 1
         call.settle = self._journal.append(record)
 

@@ -121,7 +121,9 @@ class App:
             reply = await core.handler(call)
             try:
                 if call.view.stream:
-                    await (writer or StreamWriter(call, caller, guard)).write(reply)
+                    if writer is None:
+                        writer = StreamWriter(call, caller, guard)
+                    await writer.write(reply)
                 else:
                     await send_unary(call, reply, caller, guard)
             except BaseException:

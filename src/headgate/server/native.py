@@ -315,6 +315,10 @@ class GateProtocol(BoundedProtocol):
                 _log.exception("a request failed inside the server")
                 self.transport.abort()
                 return
+            except asyncio.CancelledError:
+                # Whoever cancelled it, nothing would read this connection any more.
+                self.transport.abort()
+                raise
 
     def _refuse(self, caller: NativeCaller, error: HeadgateError) -> None:
         """Answers before the request is whole, and ends the connection."""

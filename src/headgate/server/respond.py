@@ -39,14 +39,14 @@ async def send_unary(call: Call, reply: Reply, caller: Caller, guard: Guard) -> 
 def answer_head(call: Call, reply: Reply) -> Head:
     """Returns our own response headers, and the upstream's that may pass."""
     record = call.record
-    winner = record.attempts[record.winner]
-    head = b"x-headgate-id: %b\r\nx-headgate-attempts: %d\r\nx-headgate-deployment: %b\r\n" % (
-        call.id.encode(),
-        len(record.attempts),
-        clean(winner.deployment),
-    )
-    if winner.lost or record.lost:
-        head += b"x-headgate-lost: %b\r\n" % clean(", ".join([*winner.lost, *record.lost]))[:_LOST_LIMIT]
+    head = b"x-headgate-id: %b\r\nx-headgate-attempts: %d\r\n" % (call.id.encode(), len(record.attempts))
+    lost = record.lost
+    if record.winner >= 0:
+        winner = record.attempts[record.winner]
+        head += b"x-headgate-deployment: %b\r\n" % clean(winner.deployment)
+        lost = [*winner.lost, *lost]
+    if lost:
+        head += b"x-headgate-lost: %b\r\n" % clean(", ".join(lost))[:_LOST_LIMIT]
     for header in reply.headers:
         head += b"%b: %b\r\n" % header
     return head
