@@ -16,7 +16,8 @@ from headgate.core.message import (
     ToolCall,
     ToolResult,
 )
-from headgate.dialects.anthropic.shapes import (
+from headgate.dialects.anthropic.wire import NAME, encode
+from headgate.dialects.shapes import (
     get_bool,
     get_object,
     get_text,
@@ -26,7 +27,6 @@ from headgate.dialects.anthropic.shapes import (
     want_text,
     wrong,
 )
-from headgate.dialects.anthropic.wire import NAME, encode
 
 
 def read_content(value: Any, path: str) -> list[AnyPart]:

@@ -9,7 +9,9 @@ import msgspec
 from headgate.core.errors import BadRequest
 from headgate.core.message import AnyPart, Conversation, Message, OutputFormat, Role, Text, Tool, ToolChoice, ToolResult
 from headgate.dialects.anthropic.read_parts import read_content
-from headgate.dialects.anthropic.shapes import (
+from headgate.dialects.anthropic.wire import NAME
+from headgate.dialects.base import View
+from headgate.dialects.shapes import (
     get_bool,
     get_count,
     get_number,
@@ -21,8 +23,6 @@ from headgate.dialects.anthropic.shapes import (
     want_text,
     wrong,
 )
-from headgate.dialects.anthropic.wire import NAME
-from headgate.dialects.base import View
 
 _KNOWN = (
     "model",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from headgate.core.message import AnyPart, Message, Other, Refusal, Role, Thinking, ToolCall, ToolResult
-from headgate.dialects.anthropic.shapes import get_object, get_text, want_list, want_object, want_text, wrong
 from headgate.dialects.openai_chat.read_parts import left_over, read_content
 from headgate.dialects.openai_chat.wire import NAME
+from headgate.dialects.shapes import get_object, get_text, want_list, want_object, want_text, wrong
 
 _ROLES: dict[str, Role] = {"system": "system", "developer": "developer", "user": "user"}
 

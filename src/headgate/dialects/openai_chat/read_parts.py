@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from headgate.core.message import AnyPart, Audio, Document, Image, Other, Refusal, Text
-from headgate.dialects.anthropic.shapes import get_object, get_text, want_object, want_text, wrong
 from headgate.dialects.openai_chat.wire import NAME
+from headgate.dialects.shapes import get_object, get_text, want_object, want_text, wrong
 
 
 def read_content(value: Any, path: str) -> list[AnyPart]:

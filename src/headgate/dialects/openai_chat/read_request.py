@@ -8,7 +8,11 @@ import msgspec
 
 from headgate.core.errors import BadRequest
 from headgate.core.message import Conversation, OutputFormat, Tool, ToolChoice
-from headgate.dialects.anthropic.shapes import (
+from headgate.dialects.base import View
+from headgate.dialects.openai_chat.read_messages import read_messages
+from headgate.dialects.openai_chat.read_parts import left_over
+from headgate.dialects.openai_chat.wire import NAME
+from headgate.dialects.shapes import (
     get_bool,
     get_count,
     get_number,
@@ -19,10 +23,6 @@ from headgate.dialects.anthropic.shapes import (
     want_text,
     wrong,
 )
-from headgate.dialects.base import View
-from headgate.dialects.openai_chat.read_messages import read_messages
-from headgate.dialects.openai_chat.read_parts import left_over
-from headgate.dialects.openai_chat.wire import NAME
 
 _KNOWN = (
     "model",
