@@ -92,6 +92,8 @@ class Dialect(ABC):
     stream_type: ClassVar[bytes] = b"text/event-stream; charset=utf-8"
     comment: ClassVar[bytes] = b": \n\n"
     """A heartbeat that every client of this dialect ignores."""
+    field_names: ClassVar[frozenset[str]] = frozenset()
+    """Words that this wire's specification has for request fields; others are the caller's own."""
 
     # client face
     @abstractmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 from headgate.core.call import Call
@@ -16,6 +17,8 @@ from headgate.server.status import status_of
 
 _JSON = b"content-type: application/json\r\n"
 _LOST_LIMIT = 512
+_WORDS = re.compile(r"[^.\[\]]*[^.\[\]0-9][^.\[\]]*")
+"""The names in a field's path, without its indices."""
 
 
 async def send_unary(call: Call, reply: Reply, caller: Caller, guard: Guard) -> None:
@@ -44,12 +47,20 @@ def answer_head(call: Call, reply: Reply) -> Head:
     if record.winner >= 0:
         winner = record.attempts[record.winner]
         head += b"x-headgate-deployment: %b\r\n" % clean(winner.deployment)
-        lost = [*winner.lost, *lost]
+        if winner.lost:
+            lost = [*_speakable(winner.lost, call.dialect.field_names), *lost]
     if lost:
         head += b"x-headgate-lost: %b\r\n" % clean(", ".join(lost))[:_LOST_LIMIT]
     for header in reply.headers:
         head += b"%b: %b\r\n" % header
     return head
+
+
+def _speakable(lost: Sequence[str], known: frozenset[str]) -> list[str]:
+    """The lost request fields whose names are the specification's; what a caller made up is only counted."""
+    named = [path for path in lost if all(word in known for word in _WORDS.findall(path))]
+    hidden = len(lost) - len(named)
+    return [*named, f"{hidden} unknown"] if hidden else named
 
 
 def clean(text: str) -> bytes:

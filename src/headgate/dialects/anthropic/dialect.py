@@ -14,6 +14,7 @@ from headgate.dialects.anthropic.answer import read_answer
 from headgate.dialects.anthropic.encoder import UnaryEncoder
 from headgate.dialects.anthropic.encoder_stream import StreamEncoder
 from headgate.dialects.anthropic.errors import error_body, error_frame, read_error
+from headgate.dialects.anthropic.names import FIELD_NAMES
 from headgate.dialects.anthropic.read_request import read_request
 from headgate.dialects.anthropic.stream import AnthropicStream
 from headgate.dialects.anthropic.wire import NAME
@@ -33,6 +34,7 @@ class Anthropic(Dialect):
     """Anthropic messages, read and written. A stream's usage is always shown: the wire has it in place."""
 
     name: ClassVar[str] = NAME
+    field_names: ClassVar[frozenset[str]] = FIELD_NAMES
 
     def view(self, raw: bytes) -> View:
         """Reads the top level of a request.

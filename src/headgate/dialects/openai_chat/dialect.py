@@ -13,6 +13,7 @@ from headgate.dialects.fields import patch_fields
 from headgate.dialects.openai_chat.answer import read_answer
 from headgate.dialects.openai_chat.decoder import ChatStreamDecoder
 from headgate.dialects.openai_chat.errors import read_error
+from headgate.dialects.openai_chat.names import FIELD_NAMES
 from headgate.dialects.openai_chat.read_request import read_request
 from headgate.dialects.openai_chat.refusals import error_body, error_frame
 from headgate.dialects.openai_chat.stream_encoder import ChatStreamEncoder
@@ -31,6 +32,7 @@ class OpenAIChat(Dialect):
     """
 
     name = NAME
+    field_names = FIELD_NAMES
 
     def view(self, raw: bytes) -> View:
         """See ``Dialect.view``."""
