@@ -7,11 +7,14 @@ Measured at 64 connections: 16 µs a write in place, 6 µs in a batch (ADR 0008)
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
+
+_log = logging.getLogger("headgate.outbox")
 
 
 class Outbox:
-    """Calls what was posted at the end of the tick, in order. ``put`` must not raise."""
+    """Calls what was posted at the end of the tick, in order. A ``put`` that raises is logged and harms no other."""
 
     __slots__ = ("_loop", "_waiting")
 
@@ -28,4 +31,7 @@ class Outbox:
     def _empty(self) -> None:
         waiting, self._waiting = self._waiting, []
         for put, data in waiting:
-            put(data)
+            try:
+                put(data)
+            except Exception:
+                _log.exception("a write at the end of a tick failed")

@@ -124,21 +124,25 @@ class NativeCaller(Caller):
         protocol = self._protocol
         if self._posted:
             await asyncio.sleep(0)
+        if protocol.transport.is_closing():
+            return
         protocol.transport.write(data)
         if protocol.flow.write_paused:
             await protocol.flow.drain()
         self._finish()
 
     def _put(self, data: bytes) -> None:
-        if not self.disconnected and not self.response_complete:
-            self._protocol.transport.write(data)
+        transport = self._protocol.transport
+        # uvloop raises for a transport that has been aborted but not yet said so.
+        if not self.disconnected and not self.response_complete and not transport.is_closing():
+            transport.write(data)
 
     def _send_last(self, data: bytes) -> None:
         if self._posted:
             # What was posted before goes out before.
             self._posted = False
             self._protocol.outbox.post(self._send_last, data)
-        elif not self.disconnected and not self.response_complete:
+        elif not self.disconnected and not self.response_complete and not self._protocol.transport.is_closing():
             self._protocol.transport.write(data)
             self._finish()
 

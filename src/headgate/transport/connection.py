@@ -117,8 +117,9 @@ class Connection(asyncio.Protocol):
 
     def _put(self, request: bytes) -> None:
         """Writes what was posted, unless the connection has ended meanwhile."""
-        if not self.closed and self._transport is not None:
-            self._transport.write(request)
+        transport = self._transport
+        if not self.closed and transport is not None and not transport.is_closing():
+            transport.write(request)
 
     async def write_large(self, exchange: HttpExchange, head: bytes, body: bytes) -> bool:
         """Like ``write``, slice by slice; stops at an early response. Errors are left in the exchange."""

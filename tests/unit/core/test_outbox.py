@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from headgate.core.outbox import Outbox
 
 
@@ -24,3 +26,18 @@ async def test_posts_of_a_tick_go_out_together_in_order() -> None:
     assert out == [b"a", b"b", b"c"]
     await asyncio.sleep(0)
     assert out == [b"a", b"b", b"c", b"d"]
+
+
+async def test_one_failing_write_harms_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    """A transport that raises is logged; what was posted behind it goes out all the same."""
+    outbox = Outbox(asyncio.get_running_loop())
+    out: list[bytes] = []
+
+    def broken(data: bytes) -> None:
+        raise RuntimeError("the handler is closed")
+
+    outbox.post(broken, b"a")
+    outbox.post(out.append, b"b")
+    await asyncio.sleep(0)
+    assert out == [b"b"]
+    assert len(caplog.records) == 1

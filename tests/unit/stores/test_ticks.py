@@ -56,6 +56,24 @@ async def test_records_of_one_tick_are_one_write(journal: Callable[..., tuple[Ti
     ticks.close()
 
 
+async def test_one_failing_callback_harms_no_other(
+    journal: Callable[..., tuple[TickJournal, Disk]], caplog: pytest.LogCaptureFixture
+) -> None:
+    """An answer that can not go out is logged; the other answers of its tick go out."""
+    ticks, _ = journal()
+    seen: list[str] = []
+
+    def broken() -> None:
+        raise RuntimeError("the handler is closed")
+
+    ticks.append(Record("a", 1)).then(broken)
+    ticks.append(Record("b", 1)).then(lambda: seen.append("b"))
+    await asyncio.sleep(0)
+    assert seen == ["b"]
+    assert len(caplog.records) == 1
+    ticks.close()
+
+
 async def test_closing_writes_what_waits(journal: Callable[..., tuple[TickJournal, Disk]]) -> None:
     """Nothing is left behind in the tick that was under way."""
     ticks, disk = journal()

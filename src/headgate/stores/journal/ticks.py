@@ -6,10 +6,13 @@ What must not go out before its Record is on disk waits as a callback, not as a 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Generator
 
 from headgate.core.record import Record
 from headgate.stores.journal.writer import JournalWriter
+
+_log = logging.getLogger("headgate.journal")
 
 
 class Tick:
@@ -40,7 +43,11 @@ class Tick:
         self.done = True
         callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
-            callback()
+            try:
+                callback()
+            except Exception:
+                # One answer's trouble must not keep the others of its tick from going out.
+                _log.exception("what waited for a record failed")
 
 
 class TickJournal:
