@@ -12,10 +12,9 @@ from headgate.server.app import App
 from headgate.server.guard import Limits
 
 _settings = load_settings(None)
-_server = _settings.server
 
 app = App(
     lambda: open_core(_settings, keyless=False),
-    Limits(_server.body_seconds, _server.slow_client_seconds, _server.heartbeat_seconds, _server.body_limit),
+    Limits.of(_settings.server),
     keyless=False,
 )

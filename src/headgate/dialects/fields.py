@@ -43,6 +43,20 @@ def read_fields(raw: bytes) -> Fields:
     return fields
 
 
+def decode_fields(fields: Fields) -> dict[str, Any]:
+    """Decodes every value of a top level.
+
+    Raises:
+        BadRequest: a value that is not JSON after all (``invalid_json``), or nested too deep (``too_deep``).
+    """
+    try:
+        return {key: msgspec.json.decode(value) for key, value in fields.items()}
+    except msgspec.DecodeError as error:
+        raise BadRequest(f"The request body is not valid JSON: {error}.", code="invalid_json") from None
+    except RecursionError:
+        raise BadRequest("The request body is nested too deep; flatten it.", code="too_deep") from None
+
+
 def _check_utf8(raw: bytes) -> None:
     try:
         raw.decode()
@@ -155,4 +169,3 @@ def peek(fields: Fields, key: str, decoder: msgspec.json.Decoder[Any], wanted: s
 STRING: msgspec.json.Decoder[str] = msgspec.json.Decoder(str)
 BOOLEAN: msgspec.json.Decoder[bool] = msgspec.json.Decoder(bool)
 INTEGER: msgspec.json.Decoder[int] = msgspec.json.Decoder(int)
-OBJECT: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[str, Any])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from headgate.config.settings import ServerSettings
 from headgate.core.call import Call
 from headgate.core.errors import HeadgateError, Timeout
 from headgate.core.ticker import Ticker
@@ -27,6 +28,11 @@ class Limits:
         self.write = write
         self.heartbeat = heartbeat
         self.body_bytes = body_bytes
+
+    @classmethod
+    def of(cls, server: ServerSettings) -> Limits:
+        """Returns the limits that these settings ask for."""
+        return cls(server.body_seconds, server.slow_client_seconds, server.heartbeat_seconds, server.body_limit)
 
 
 class Guard:

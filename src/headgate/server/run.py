@@ -105,7 +105,7 @@ class _Server(uvicorn.Server):
 
 def _serve(settings: Settings, listener: socket.socket, ready: Callable[[], None]) -> int:
     server = settings.server
-    limits = Limits(server.body_seconds, server.slow_client_seconds, server.heartbeat_seconds, server.body_limit)
+    limits = Limits.of(server)
     app = make_app(settings, limits)
     config = uvicorn.Config(
         app,

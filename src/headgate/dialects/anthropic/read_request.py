@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
 from headgate.core.errors import BadRequest
 from headgate.core.message import AnyPart, Conversation, Message, OutputFormat, Role, Text, Tool, ToolChoice, ToolResult
 from headgate.dialects.anthropic.read_parts import read_content
 from headgate.dialects.anthropic.wire import NAME
 from headgate.dialects.base import View
+from headgate.dialects.fields import decode_fields
 from headgate.dialects.shapes import (
     get_bool,
     get_count,
@@ -53,7 +52,7 @@ def read_request(view: View) -> Conversation:
     Raises:
         BadRequest: a field has the wrong shape; ``param`` is its path.
     """
-    data = _decode(view)
+    data = decode_fields(view.fields)
     conversation = Conversation(model=view.model, messages=_messages(data), origin=NAME)
     conversation.stream = view.stream
     conversation.include_usage = True
@@ -75,15 +74,6 @@ def read_request(view: View) -> Conversation:
     _thinking(conversation, get_object(data, "thinking", ""))
     _output(conversation, data)
     return conversation
-
-
-def _decode(view: View) -> dict[str, Any]:
-    try:
-        return {key: msgspec.json.decode(value) for key, value in view.fields.items()}
-    except msgspec.DecodeError as error:
-        raise BadRequest(f"The request body is not valid JSON: {error}.", code="invalid_json") from None
-    except RecursionError:
-        raise BadRequest("The request body is nested too deep; flatten it.", code="too_deep") from None
 
 
 def _messages(data: dict[str, Any]) -> list[Message]:

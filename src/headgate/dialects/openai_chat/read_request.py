@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
 from headgate.core.errors import BadRequest
 from headgate.core.message import Conversation, OutputFormat, Tool, ToolChoice
 from headgate.dialects.base import View
+from headgate.dialects.fields import decode_fields
 from headgate.dialects.openai_chat.read_messages import read_messages
 from headgate.dialects.openai_chat.read_parts import left_over
 from headgate.dialects.openai_chat.wire import NAME
@@ -59,7 +58,7 @@ _KNOWN = (
 
 def read_request(view: View) -> Conversation:
     """See ``Dialect.read_request``."""
-    data = _decode(view)
+    data = decode_fields(view.fields)
     if "messages" not in data:
         raise BadRequest("'messages' is missing.", code="missing_field", param="messages")
     conversation = Conversation(model=view.model, messages=read_messages(data["messages"]), origin=NAME)
@@ -74,15 +73,6 @@ def read_request(view: View) -> Conversation:
     _output(conversation, data)
     _options(conversation, data)
     return conversation
-
-
-def _decode(view: View) -> dict[str, Any]:
-    try:
-        return {key: msgspec.json.decode(value) for key, value in view.fields.items()}
-    except msgspec.DecodeError as error:
-        raise BadRequest(f"The request body is not valid JSON: {error}.", code="invalid_json") from None
-    except RecursionError:
-        raise BadRequest("The request body is nested too deep; flatten it.", code="too_deep") from None
 
 
 def _sampling(conversation: Conversation, data: dict[str, Any]) -> None:
