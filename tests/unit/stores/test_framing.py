@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -80,6 +81,14 @@ def test_a_flipped_byte_is_never_taken_for_a_record(payloads: list[bytes], data:
     rest = parse(bytes(whole[found:]), SALT)
     assert bytes(rest.entries[-1].payload) == b"last"
     assert len(parsed.entries) + len(rest.entries) == len(frames) - 1
+
+
+@pytest.mark.parametrize("bit", range(8))
+def test_a_flipped_type_is_damage(bit: int) -> None:
+    """Whichever bit of an entry's type is changed, the entry is not taken for one of another type."""
+    whole = bytearray(frame(RECORD, b"payload", SALT))
+    whole[2] ^= 1 << bit
+    assert parse(bytes(whole), SALT).stopped == "damaged"
 
 
 def test_another_segments_entry_is_not_sound_here() -> None:

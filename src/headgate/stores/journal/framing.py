@@ -2,7 +2,7 @@
 
 A segment is ``MAGIC``, a random salt (u32) and then entries. An entry is a 12-byte header and its payload. The header,
 little-endian: marker (u16), type (u8), zero (u8), payload length (u32), CRC-32 of the payload (u32). The CRC starts
-from the salt, the type and the length, so that no payload can hold bytes that pass for an entry.
+from the salt, the type (4 bits of it) and the length, so that no payload can hold bytes that pass for an entry.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ HEADER_SIZE = HEADER.size
 MARKER = 0x6748
 MARKER_BYTES = b"Hg"
 MAX_PAYLOAD = 256 * 1024 * 1024
+MAX_TYPE = 15
 
 RECORD = 1
 PAYLOAD = 2
@@ -88,7 +89,7 @@ def parse(data: bytes, salt: int, base: int = 0, limit: int = 1 << 30) -> Parsed
             stopped, need = ("torn" if MARKER_BYTES.startswith(data[at : at + 2]) else "damaged"), HEADER_SIZE
             break
         marker, type, zero, length, checksum = HEADER.unpack_from(data, at)
-        if marker != MARKER or zero or length > MAX_PAYLOAD:
+        if marker != MARKER or zero or type > MAX_TYPE or length > MAX_PAYLOAD:
             stopped = "damaged"
             break
         end = body + length
