@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import pathlib
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from tests import postgres as servers
+
+if TYPE_CHECKING:
+    from headgate.stores.data import DataDir
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -51,3 +55,62 @@ def own_postgres(postgres: servers.Postgres) -> Iterator[servers.Postgres]:
     """A PostgreSQL server of this test's own, to stop, freeze and start again; it starts in 0.1 s."""
     with servers.Postgres() as server:
         yield server
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def data(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> DataDir:
+    """A data directory whose schema is there: with a SQLite file of its own, and with a Postgres."""
+    from headgate.stores.data import DataDir
+    from headgate.stores.migrations import migrate
+
+    url = request.getfixturevalue("postgres_url") if request.param == "postgres" else None
+    directory = DataDir(tmp_path / "data", url=url)
+    migrate(directory.url)
+    directory.claim()
+    return directory
+
+
+@pytest.fixture
+def sqlite_data(tmp_path: pathlib.Path) -> DataDir:
+    """A data directory with a SQLite file whose schema is there, for what only a file can suffer."""
+    from headgate.stores.data import DataDir
+    from headgate.stores.migrations import migrate
+
+    directory = DataDir(tmp_path / "data")
+    migrate(directory.url)
+    return directory
+
+
+class Outage:
+    """Takes a data directory's store away and gives it back, unchanged."""
+
+    def __init__(self, data: DataDir, server: servers.Postgres | None) -> None:
+        self._data = data
+        self._server = server
+        self._away = data.path / "away"
+
+    def begin(self) -> None:
+        """Nobody can use the store any more, whoever is connected to it is cut off."""
+        if self._server is None:
+            self._away.mkdir()
+            for file in self._data.path.glob("headgate.db*"):
+                file.rename(self._away / file.name)
+            return
+        name = self._data.url.rpartition("/")[2]
+        self._server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        self._server.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+
+    def end(self) -> None:
+        """The store is back."""
+        if self._server is None:
+            for file in self._away.iterdir():
+                file.rename(self._data.path / file.name)
+            self._away.rmdir()
+            return
+        self._server.execute(f"ALTER DATABASE {self._data.url.rpartition('/')[2]} ALLOW_CONNECTIONS true")
+
+
+@pytest.fixture
+def outage(request: pytest.FixtureRequest, data: DataDir) -> Outage:
+    """An outage of ``data``'s store, to begin and end."""
+    return Outage(data, request.getfixturevalue("postgres") if data.database else None)

@@ -6,7 +6,6 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -21,8 +20,7 @@ from headgate.stores.ingest import Ingest
 from headgate.stores.journal.framing import RECORD, frame
 from headgate.stores.journal.segments import create_segment, list_segments
 from headgate.stores.keeper import take_recorder_lock
-from headgate.stores.migrations import migrate
-from headgate.stores.query import CallStore, Filters
+from headgate.stores.query import CallStore, Filters, Follower
 from headgate.stores.recorder import Recorder, RecorderProcess
 from headgate.stores.retention import Retention, load_retention, save_retention
 from headgate.stores.schema import calls, journal_offsets
@@ -41,14 +39,6 @@ def record(**fields: object) -> Record:
     attempt = AttemptRecord("up/m", "up", "m", 1, 2, 3, "completed", 200, usage=Usage(1, 2))
     base: dict[str, object] = {"time_ns": time.time_ns(), "model": "m", "outcome": "completed", "attempts": [attempt]}
     return Record(IDS.new(), **{**base, "winner": 0, "usage": Usage(1, 2), **fields})  # type: ignore[arg-type]
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> DataDir:
-    """A data directory whose schema is there."""
-    directory = DataDir(tmp_path / "data")
-    migrate(directory.url)
-    return directory
 
 
 @pytest.fixture
@@ -228,10 +218,9 @@ def test_numbers_that_no_column_holds_do_not_stop_the_recorder(data: DataDir, en
     assert CallStore(engine).find(records[1].id)["duration_us"] == (1 << 63) - 1  # type: ignore[index]
 
 
-def test_a_locked_database_makes_the_journal_wait(
-    data: DataDir, engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_locked_database_makes_the_journal_wait(sqlite_data: DataDir, monkeypatch: pytest.MonkeyPatch) -> None:
     """While somebody holds the database, writing goes on and nothing is lost; then all goes in."""
+    data = sqlite_data
     monkeypatch.setattr("headgate.stores.database.BUSY_SECONDS", 0.01)
     ids = write(data, 3)
     blocker = sqlite3.connect(data.path / "headgate.db", isolation_level=None)
@@ -245,11 +234,14 @@ def test_a_locked_database_makes_the_journal_wait(
     blocker.close()
     recorder.drain()
     recorder.close()
+    engine = data.open_engine()
     assert sorted(stored(engine)) == sorted(ids)
+    engine.dispose()
 
 
-def test_a_deleted_database_is_made_anew(data: DataDir) -> None:
+def test_a_deleted_database_is_made_anew(sqlite_data: DataDir) -> None:
     """When the database's file is removed, a new one takes what the journal still holds."""
+    data = sqlite_data
     journal = data.open_journal()
     one, two = record(), record()
     journal.append(one)
@@ -329,8 +321,8 @@ def test_the_recorder_vanishes_with_its_directory(data: DataDir) -> None:
     assert not data.path.exists()
 
 
-def test_retention_by_age_and_size(data: DataDir, engine: Engine) -> None:
-    """Old calls and payloads go, then the oldest while the file is too large; what is young and fits stays."""
+def test_retention_by_age(data: DataDir, engine: Engine) -> None:
+    """Old calls and payloads go; what is young stays."""
     day = 86_400 * 1_000_000_000
     now = time.time_ns()
     journal = data.open_journal()
@@ -342,6 +334,12 @@ def test_retention_by_age_and_size(data: DataDir, engine: Engine) -> None:
     assert not sweep(engine, Retention(), now)
     sweep(engine, Retention(retention_days=2), now)
     assert stored(engine) == [young.id]
+
+
+def test_retention_by_size(sqlite_data: DataDir) -> None:
+    """The oldest calls go while the file is too large; the settings lie in the data directory."""
+    data, now = sqlite_data, time.time_ns()
+    engine = data.open_engine()
     ids = write(data, 1500)
     drain(data)
     with engine.connect() as connection:
@@ -349,7 +347,8 @@ def test_retention_by_age_and_size(data: DataDir, engine: Engine) -> None:
     while sweep(engine, Retention(max_bytes=used - 100_000), now):
         pass
     left = stored(engine)
-    assert 0 < len(left) < 1501
+    engine.dispose()
+    assert 0 < len(left) < 1500
     assert left == ids[-len(left) :]
     save_retention(data.path, Retention(retention_days=2))
     assert load_retention(data.path) == Retention(retention_days=2)
@@ -401,10 +400,35 @@ def test_filters_and_pages(data: DataDir, engine: Engine) -> None:
         more, cursor = store.page(Filters(), 4, cursor)
         paged += more
     assert [story["id"] for story in paged] == [one.id for one in plain] + [special.id]
-    first, number = store.since(Filters(), 0, limit=20)
-    rest, number = store.since(Filters(), number)
-    assert len(first) + len(rest) == 26
-    assert number == store.last_number()
+    first = store.numbers_after(Filters(model="m"), 0)
+    assert len(first) == 25
+    assert first == sorted(first)
+    assert [story["id"] for story in store.with_numbers(first[:3])] == [one.id for one in plain[:3]]
+    assert store.last_number() == max(store.numbers_after(Filters(), 0))
+
+
+def test_following_shows_each_new_call_once(data: DataDir, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A follower begins now, shows what comes once, page by page, and forgets what it need not remember."""
+    monkeypatch.setattr("headgate.stores.query.PAGE", 4)
+    old = write(data, 3)
+    drain(data)
+    clock = [0.0]
+    follower = Follower(CallStore(engine), Filters(), monotonic=lambda: clock[0])
+    assert follower.take() == []
+    new = write(data, 6)
+    drain(data)
+    seen: list[str] = []
+    for _ in range(3):
+        seen += [story["id"] for story in follower.take()]
+        clock[0] += 1
+    assert seen == new
+    clock[0] += 60
+    assert follower.take() == []
+    assert follower._seen == set()
+    more = write(data, 1)
+    drain(data)
+    assert [story["id"] for story in follower.take()] == more
+    assert stored(engine) == old + new + more
 
 
 def test_a_story_holds_all_that_the_record_held(data: DataDir, engine: Engine) -> None:

@@ -143,11 +143,15 @@ def _store(config: str | None, data: str | None) -> Iterator[CallStore]:
 
 def _follow(store: CallStore, filters: Filters, first: int) -> Iterator[dict[str, Any]]:
     """Yields the last ``first`` calls, oldest first, then new ones in the order they come in, until interrupted."""
-    number = store.last_number()
-    yield from reversed(list(store.newest_first(filters, first)))
+    from headgate.stores.query import Follower
+
+    follower = Follower(store, filters)
+    shown = list(store.newest_first(filters, first))
+    yield from reversed(shown)
+    already = {story["id"] for story in shown}
     while True:
-        stories, number = store.since(filters, number)
-        yield from stories
+        stories = follower.take()
+        yield from (story for story in stories if story["id"] not in already)
         if not stories:
             time.sleep(_FOLLOW_SECONDS)
 

@@ -26,7 +26,8 @@ def catch_up(data: DataDir, engine: Engine, timeout: float = 3.0) -> bool:
         timeout: seconds to wait for a recorder that runs.
 
     Returns:
-        False where the recorder did not get there in time: the newest calls may be missing.
+        False where the recorder did not get there in time, or works for another database: the newest calls may
+        be missing.
 
     Raises:
         sqlalchemy.exc.SQLAlchemyError: the database is away.
@@ -42,6 +43,8 @@ def catch_up(data: DataDir, engine: Engine, timeout: float = 3.0) -> bool:
         goal = {name: size for name, size in goal.items() if name in there and done.get(name, 0) < size}
         if not goal:
             return True
+        if data.claimed != data.database:
+            return False
         lock = take_recorder_lock(data.path)
         if lock is not None:
             _drain(data, lock)

@@ -11,6 +11,7 @@ from headgate.core.errors import ConfigError
 from headgate.stores.database import ensure_schema, open_engine, sqlite_url
 from headgate.stores.journal.writer import Fsync, JournalWriter
 from headgate.stores.keyring import ADMIN_VARIABLE, KeyRingCache
+from headgate.stores.postgres import is_postgres, shown
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 JOURNAL = "journal"
 DATABASE = "headgate.db"
 OWNER = "id"
+CLAIM = "database"
 
 
 class DataDir:
@@ -25,7 +27,7 @@ class DataDir:
 
     Args:
         path: where it is.
-        url: the database's SQLAlchemy URL; None for ``headgate.db`` in the directory.
+        url: the database's URL, a Postgres's or a SQLite file's; None for ``headgate.db`` in the directory.
         create: False where a missing directory is an error.
 
     Attributes:
@@ -72,13 +74,51 @@ class DataDir:
                 new.unlink()
             return file.read_text()
 
+    @property
+    def database(self) -> str:
+        """The Postgres database it feeds, as it may be shown, "" for a SQLite file."""
+        return shown(self.url) if is_postgres(self.url) else ""
+
+    @property
+    def claimed(self) -> str:
+        """As ``database``, but of the gateway that last began to write here."""
+        try:
+            return (self.path / CLAIM).read_text().strip()
+        except FileNotFoundError:
+            return ""
+
+    def claim(self) -> None:
+        """Makes known which database this directory feeds from now on; a recorder for another one goes.
+
+        Raises:
+            ConfigError: see ``prepare``.
+        """
+        self._check_claim()
+        if self.database == self.claimed:
+            return
+        new = self.path / f"{CLAIM}.{secrets.token_hex(4)}"
+        new.write_text(self.database + "\n")
+        new.chmod(0o600)
+        new.replace(self.path / CLAIM)
+
     def prepare(self) -> None:
         """Brings the database's schema up to date; cheap when it is.
 
         Raises:
-            ConfigError: it can not be done.
+            ConfigError: it can not be done, or the directory feeds a Postgres and this is a SQLite file.
+            Unavailable: a Postgres that does not answer.
         """
+        self._check_claim()
         ensure_schema(self.url)
+
+    def _check_claim(self) -> None:
+        """A forgotten variable must not begin a second store: no key would exist there, and records part ways."""
+        claimed = self.claimed
+        if claimed and not self.database:
+            raise ConfigError(
+                f"the data directory {self.path} belongs to the database {claimed}, and none is configured: set "
+                f"data.database or HEADGATE_DATABASE_URL (to go back to SQLite for good, remove {self.path / CLAIM})"
+            )
 
     def open_engine(self) -> Engine:
         """Returns a SQLAlchemy engine on the prepared database; the caller disposes of it."""

@@ -128,8 +128,9 @@ class RecorderKeeper:
         """Makes the retention settings known, starts a recorder if there is none, and looks after it from now on.
 
         Raises:
-            ConfigError: the directory's retention settings are not understood.
+            ConfigError: the directory's retention settings are not understood, or it belongs to another database.
         """
+        self._data.claim()
         save_retention(self._data.path, self._retention)
         self.check()
         self._thread.start()
@@ -137,6 +138,8 @@ class RecorderKeeper:
     def check(self) -> None:
         """Looks now. Never raises: a journal without a recorder waits, and loses nothing."""
         try:
+            if self._data.claimed != self._data.database:
+                raise OSError("another gateway with this data directory uses another database")
             ensure_recorder(self._data.path, self._data.given_url)
             self._failed = False
         except OSError as error:

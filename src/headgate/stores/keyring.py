@@ -142,6 +142,9 @@ class KeyRingCache:
     def close(self) -> None:
         """Stops the thread and lets go of the store. Idempotent."""
         self._stop.set()
+        reader = self._reader
+        if reader is not None:
+            reader.interrupt()  # a server that is frozen would keep the thread waiting
         self._thread.join()
         if self._reader is not None:
             self._reader.close()

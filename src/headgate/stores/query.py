@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +17,8 @@ from headgate.stores.rows import to_story
 from headgate.stores.schema import calls, payloads, virtual_keys
 
 PAGE = 1000
+LATE_SECONDS = 10.0
+LATE_NUMBERS = 10_000
 OUTCOMES = ("completed", "failed", "cancelled", "refused")
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -89,16 +93,26 @@ class CallStore:
                 left -= len(stories)
 
     def last_number(self) -> int:
-        """Returns the number of the call that came in last; ``since`` goes on from there."""
+        """Returns the number of the call that came in last; a ``Follower`` goes on from there."""
         with self._engine.connect() as connection:
             return int(connection.execute(select(func.coalesce(func.max(calls.c.n), 0))).scalar_one())
 
-    def since(self, filters: Filters, number: int, limit: int = PAGE) -> tuple[list[dict[str, Any]], int]:
-        """Returns calls that came in after ``number``, oldest first, and the number to ask with next time."""
-        query = select(calls).where(calls.c.n > number, *_conditions(filters)).order_by(calls.c.n).limit(limit)
+    def numbers_after(self, filters: Filters, number: int) -> list[int]:
+        """Returns the numbers above ``number`` that the filters let pass, lowest first, at most 100,000."""
+        query = select(calls.c.n).where(calls.c.n > number, *_conditions(filters)).order_by(calls.c.n).limit(100_000)
         with self._engine.connect() as connection:
-            rows = connection.execute(query).mappings().all()
-        return [to_story(dict(row)) for row in rows], (rows[-1]["n"] if rows else number)
+            return list(connection.execute(query).scalars())
+
+    def with_numbers(self, numbers: Sequence[int]) -> list[dict[str, Any]]:
+        """Returns the calls with these numbers, lowest number first; at most ``PAGE`` may be asked for."""
+        query = select(calls).where(calls.c.n.in_(numbers)).order_by(calls.c.n)
+        with self._engine.connect() as connection:
+            return [to_story(dict(row)) for row in connection.execute(query).mappings()]
+
+    @property
+    def numbers_late(self) -> bool:
+        """Whether a lower number can appear after a higher one: where several recorders feed one Postgres."""
+        return self._engine.dialect.name == "postgresql"
 
     def find(self, id: str) -> dict[str, Any] | None:
         """Returns the story of one call, with its payloads where they are kept; None for an unknown id.
@@ -115,6 +129,38 @@ class CallStore:
             story["request_body"] = _as_text(bodies["request"])
             story["response_body"] = _as_text(bodies["response"])
         return story
+
+
+class Follower:
+    """Reads calls that come in from now on, each once, in about the order of their coming.
+
+    Several recorders take numbers before they commit, so that on Postgres a lower one may show up late; what comes
+    within ``LATE_SECONDS`` is not missed.
+    """
+
+    def __init__(self, store: CallStore, filters: Filters, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._store = store
+        self._filters = filters
+        self._monotonic = monotonic
+        self._late = LATE_SECONDS if store.numbers_late else 0.0
+        self._top = store.last_number()
+        self._floor = max(0, self._top - LATE_NUMBERS) if store.numbers_late else self._top
+        self._seen = {n for n in store.numbers_after(filters, self._floor) if n <= self._top}
+        self._tops: deque[tuple[float, int]] = deque([(monotonic(), self._top)])
+
+    def take(self) -> list[dict[str, Any]]:
+        """Returns what is new, at most ``PAGE``; nothing where nothing is."""
+        now = self._monotonic()
+        while self._tops and now - self._tops[0][0] >= self._late:
+            self._floor = self._tops.popleft()[1]
+            self._seen = {number for number in self._seen if number > self._floor}
+        fresh = [n for n in self._store.numbers_after(self._filters, self._floor) if n not in self._seen][:PAGE]
+        if not fresh:
+            return []
+        self._seen.update(fresh)
+        self._top = max(self._top, fresh[-1])
+        self._tops.append((now, self._top))
+        return self._store.with_numbers(fresh)
 
 
 def parse_time(text: str, now_ns: int) -> int:

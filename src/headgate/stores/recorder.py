@@ -32,6 +32,7 @@ BATCH = 2000
 GRACE_S = 2.0
 _HOUSEKEEPING_S = 60.0
 _GIVE_UP_S = 600.0
+_RENEW_S = 60.0
 _RETRY_MAX_S = 5.0
 
 
@@ -163,7 +164,7 @@ class RecorderProcess:
         idle_since = failing_since = None
         kept_house = time.monotonic() - _HOUSEKEEPING_S + 5
         wait = self._interval
-        while self._is_there():
+        while self._is_there() and self._data.claimed == self._data.database:
             now = time.monotonic()
             try:
                 moved = self._recorder.step()
@@ -177,7 +178,7 @@ class RecorderProcess:
                 self._complain(error)
                 failing_since = failing_since or now
                 self._recorder.close()
-                if self._stopping or (now - failing_since > _GIVE_UP_S and not self._recorder.has_writer()):
+                if self._stopping or self._has_failed_for(now - failing_since):
                     return 1
                 time.sleep(wait)
                 wait = min(wait * 2, _RETRY_MAX_S)
@@ -200,6 +201,12 @@ class RecorderProcess:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+    def _has_failed_for(self, seconds: float) -> bool:
+        """Whether to give up: a SQLite file without writers, or a Postgres, whose URL writers may know better."""
+        if self._data.database:
+            return seconds > _RENEW_S
+        return seconds > _GIVE_UP_S and not self._recorder.has_writer()
 
     def _leave(self) -> bool:
         """Gives the lock up, then looks once more: a writer that saw it held may have come in between."""

@@ -25,12 +25,14 @@ from sqlalchemy import (
 metadata = MetaData()
 
 _Serial = BigInteger().with_variant(Integer, "sqlite")
+# By bytes, so that an index finds what begins alike; other words are only compared for equality.
+_Id = String().with_variant(String(collation="C"), "postgresql")
 
 calls = Table(
     "calls",
     metadata,
     Column("n", _Serial, primary_key=True),
-    Column("id", String, nullable=False, unique=True),
+    Column("id", _Id, nullable=False, unique=True),
     Column("time_ns", BigInteger, nullable=False),
     Column("key_id", String, nullable=False),
     Column("user_id", String),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 
-import sqlalchemy
-from sqlalchemy import Column, Connection, Engine, Table, delete, select
+from sqlalchemy import Column, Connection, Engine, Table, delete, func, select
 
 from headgate.stores.retention import Retention
 from headgate.stores.schema import calls, payloads
 
 BATCH = 1000
+SWEEP_LOCK = 0x6865616467617465 // 3
 _DAY_NS = 86_400 * 1_000_000_000
 
 
@@ -18,7 +18,11 @@ def sweep(engine: Engine, retention: Retention, now_ns: int | None = None) -> bo
     """Deletes at most one small batch of each kind. Returns True where there may be more to delete."""
     now_ns = time.time_ns() if now_ns is None else now_ns
     more = False
+    postgres = engine.dialect.name == "postgresql"
     with engine.begin() as connection:
+        # Of several machines' recorders one sweeps at a time; two would wait for each other's rows.
+        if postgres and not connection.execute(select(func.pg_try_advisory_xact_lock(SWEEP_LOCK))).scalar_one():
+            return False
         if retention.retention_days is not None:
             before = now_ns - int(retention.retention_days * _DAY_NS)
             more |= _delete_before(connection, calls, calls.c.n, calls.c.time_ns, before)
@@ -26,9 +30,9 @@ def sweep(engine: Engine, retention: Retention, now_ns: int | None = None) -> bo
         if retention.payload_days is not None:
             before = now_ns - int(retention.payload_days * _DAY_NS)
             more |= _delete_before(connection, payloads, payloads.c.call_id, payloads.c.stored_ns, before)
-        if retention.max_bytes is not None and engine.dialect.name == "sqlite":
+        if retention.max_bytes is not None and not postgres:
             more |= _make_room(connection, retention.max_bytes)
-    if more and engine.dialect.name == "sqlite":
+    if more and not postgres:
         with engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA incremental_vacuum(2000)").close()
     return more
@@ -51,7 +55,7 @@ def _delete_before(connection: Connection, table: Table, key: Column[int], time:
 def _make_room(connection: Connection, max_bytes: int) -> bool:
     if used_bytes(connection) <= max_bytes:
         return False
-    edge = sqlalchemy.select(sqlalchemy.func.max(calls.c.time_ns)).where(
+    edge = select(func.max(calls.c.time_ns)).where(
         calls.c.n.in_(select(calls.c.n).order_by(calls.c.time_ns).limit(BATCH))
     )
     before = connection.execute(edge).scalar_one_or_none()

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from headgate.core.clock import Ids
 from headgate.core.record import AttemptRecord, Record
 from headgate.core.usage import Usage
-from headgate.stores.data import DataDir
-from headgate.stores.migrations import migrate
 
 MakeRecord = Callable[..., Record]
 
@@ -44,11 +41,3 @@ def make_record() -> MakeRecord:
         return Record(ids.new(), **{**base, **fields})  # type: ignore[arg-type]
 
     return make
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> DataDir:
-    """A data directory whose schema is there."""
-    directory = DataDir(tmp_path / "data")
-    migrate(directory.url)
-    return directory

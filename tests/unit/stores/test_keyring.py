@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
+from tests.conftest import Outage
 
 from headgate.core.clock import FixedClock
 from headgate.core.errors import BadRequest, ConfigError, Unavailable
@@ -78,15 +79,14 @@ def test_an_expired_key_is_refused(data: DataDir, engine: Engine) -> None:
     ring.close()
 
 
-def test_known_keys_outlive_the_store_for_a_while(data: DataDir, engine: Engine) -> None:
+def test_known_keys_outlive_the_store_for_a_while(data: DataDir, engine: Engine, outage: Outage) -> None:
     """Without the store, known keys stay valid for the grace time; then all but the admin key are refused."""
     clock = FixedClock()
     secret, _ = create_key(engine, "one")
     admin = "an-admin-key-of-our-own"
     ring = KeyRingCache(data.url, clock=clock, admin_key=admin, poll_seconds=60)
     engine.dispose()
-    for file in data.path.glob("headgate.db*"):
-        file.unlink()
+    outage.begin()
     with pytest.raises(Unavailable):
         ring.refresh()
     clock.advance(599)
@@ -100,15 +100,14 @@ def test_known_keys_outlive_the_store_for_a_while(data: DataDir, engine: Engine)
     ring.close()
 
 
-def test_a_store_that_comes_back_is_read_again(data: DataDir, engine: Engine) -> None:
+def test_a_store_that_comes_back_is_read_again(data: DataDir, engine: Engine, outage: Outage) -> None:
     """A database that was away and is back, changed, is noticed by the thread."""
     ring = KeyRingCache(data.url, poll_seconds=0.02)
-    away = data.path / "away"
     engine.dispose()
-    (data.path / "headgate.db").rename(away)
+    outage.begin()
     time.sleep(0.1)
     assert ring.empty
-    away.rename(data.path / "headgate.db")
+    outage.end()
     secret, _ = create_key(engine, "one")
     wait_for(lambda: ring.find(digest_of(secret)) is not None)
     ring.close()
@@ -181,12 +180,17 @@ def test_a_missing_or_impossible_directory_is_an_error(tmp_path: Path) -> None:
         DataDir(tmp_path / "file")
 
 
-def test_first_starts_at_the_same_time_and_a_light_worker(tmp_path: Path) -> None:
-    """Several processes may open a fresh directory at once; none of them needs to load SQLAlchemy for it."""
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_first_starts_at_the_same_time_and_a_light_worker(
+    tmp_path: Path, request: pytest.FixtureRequest, kind: str
+) -> None:
+    """Several processes may open a fresh store at once; none of them needs to load SQLAlchemy for it."""
+    url = request.getfixturevalue("postgres_url") if kind == "postgres" else None
     script = (
         "import sys\nfrom headgate.stores.data import DataDir\n"
-        f"ring = DataDir({str(tmp_path / 'data')!r}).open_keys(admin_key='')\n"
-        "assert ring.empty and 'sqlalchemy' not in sys.modules\nring.close()\n"
+        f"ring = DataDir({str(tmp_path / 'data')!r}, url={url!r}).open_keys(admin_key='')\n"
+        "assert ring.empty and 'sqlalchemy' not in sys.modules\n"
+        f"assert ('psycopg' in sys.modules) == {kind == 'postgres'}\nring.close()\n"
     )
     starts = [subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE) for _ in range(3)]
     for start in starts:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 
 import pytest
@@ -21,17 +20,25 @@ def test_migrations_make_what_the_code_expects(data: DataDir) -> None:
     engine = data.open_engine()
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
-        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
-        assert connection.exec_driver_sql("PRAGMA auto_vacuum").scalar_one() == 2
     engine.dispose()
     assert schema_version(data.url) == SCHEMA_HEAD
 
 
+def test_a_sqlite_file_is_made_for_readers_beside_a_writer(sqlite_data: DataDir) -> None:
+    """It is in WAL mode, and gives deleted space back in small steps."""
+    engine = sqlite_data.open_engine()
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
+        assert connection.exec_driver_sql("PRAGMA auto_vacuum").scalar_one() == 2
+    engine.dispose()
+
+
 def test_a_newer_database_is_refused(data: DataDir) -> None:
     """A database that a later release migrated is not touched, and the error says to upgrade."""
-    with sqlite3.connect(data.path / "headgate.db") as connection:
-        connection.execute("UPDATE alembic_version SET version_num = '9999'")
-    connection.close()
+    engine = data.open_engine()
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    engine.dispose()
     with pytest.raises(ConfigError, match="newer Headgate"):
         migrate(data.url)
 

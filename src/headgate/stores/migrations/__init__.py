@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import sqlalchemy
+from alembic.util import CommandError
 
 from headgate.core.errors import ConfigError
 from headgate.stores.database import SCHEMA_HEAD, locked, open_engine, schema_version, sqlite_path
@@ -17,6 +18,7 @@ def migrate(url: str) -> None:
 
     Raises:
         ConfigError: the database can not be migrated, or a newer release made it.
+        Unavailable: a Postgres that does not answer.
     """
     path = sqlite_path(url)
     try:
@@ -25,7 +27,7 @@ def migrate(url: str) -> None:
                 _migrate_once(url)
         else:
             _migrate_once(url)
-    except (OSError, sqlalchemy.exc.SQLAlchemyError) as error:
+    except (OSError, CommandError, sqlalchemy.exc.SQLAlchemyError) as error:
         raise ConfigError(f"the database schema could not be prepared: {_without_url(error)}") from error
 
 

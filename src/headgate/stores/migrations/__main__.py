@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from headgate.core.errors import ConfigError
+from headgate.core.errors import HeadgateError
 from headgate.stores.database import URL_VARIABLE
 from headgate.stores.migrations import migrate
 
@@ -18,7 +18,7 @@ def main() -> int:
         return 2
     try:
         migrate(url)
-    except ConfigError as error:
+    except HeadgateError as error:
         print(error.message, file=sys.stderr)
         return 1
     return 0

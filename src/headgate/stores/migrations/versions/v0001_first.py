@@ -11,6 +11,7 @@ branch_labels = None
 depends_on = None
 
 _SERIAL = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+_ID = sa.String().with_variant(sa.String(collation="C"), "postgresql")
 _SPARSE = ("user_id", "feature", "trace", "session", "error", "tried")
 
 
@@ -59,7 +60,7 @@ def _make_calls() -> None:
     op.create_table(
         "calls",
         sa.Column("n", _SERIAL, primary_key=True),
-        sa.Column("id", sa.String, nullable=False, unique=True),
+        sa.Column("id", _ID, nullable=False, unique=True),
         sa.Column("time_ns", sa.BigInteger, nullable=False),
         sa.Column("key_id", sa.String, nullable=False),
         sa.Column("user_id", sa.String),
