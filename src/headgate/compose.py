@@ -210,8 +210,9 @@ async def open_core(settings: Settings, *, keyless: bool) -> Core:
 
     Raises:
         ConfigError: the data directory or its database can not be used.
+        Unavailable: a Postgres does not answer.
     """
-    data = DataDir(settings.data.dir)
+    data = DataDir(settings.data.dir, url=settings.database_url)
     admin_key = settings.admin_key.reveal() if settings.admin_key is not None else ""
     keys = data.open_keys(admin_key=admin_key)
     kept = settings.data

@@ -68,7 +68,7 @@ def test_a_lock_pins_by_hash_and_names_no_index(lock: pathlib.Path) -> None:
 def test_the_locks_fit_the_bounds_of_the_project() -> None:
     """Each dependency of pyproject.toml is bounded above, and pinned inside its bounds in the lock that needs it."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    for name, lock in [(None, "runtime"), ("dev", "dev"), ("docs", "dev")]:
+    for name, lock in [(None, "runtime"), ("postgres", "postgres"), ("dev", "dev"), ("docs", "dev")]:
         wanted = project["dependencies"] if name is None else project["optional-dependencies"][name]
         text = (ROOT / "requirements" / f"{lock}.lock").read_text()
         for line in wanted:
@@ -84,5 +84,5 @@ def test_the_locks_agree() -> None:
     pins = {
         path.stem: dict(re.findall(r"^([a-z0-9][\w.-]*)==([^\s;]+)", path.read_text(), re.MULTILINE)) for path in LOCKS
     }
-    for name in ("runtime", "build"):
+    for name in ("runtime", "build", "postgres"):
         assert {key: pins["dev"].get(key) for key in pins[name]} == pins[name]

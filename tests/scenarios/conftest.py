@@ -142,12 +142,20 @@ class Upstream:
 class Gateway:
     """A gateway process with a key of its own, and small clients for it."""
 
-    def __init__(self, directory: pathlib.Path, config: str, *, key: bool = True, workers: int = 1) -> None:
+    def __init__(
+        self,
+        directory: pathlib.Path,
+        config: str,
+        *,
+        key: bool = True,
+        workers: int = 1,
+        env: dict[str, str] | None = None,
+    ) -> None:
         self.directory = directory
         self.data = directory / "data"
         self.config = directory / "headgate.yaml"
         self.config.write_text(config)
-        self.env = {**os.environ, "UP_KEY": "sk-upstream-secret"}
+        self.env = {**os.environ, "UP_KEY": "sk-upstream-secret", **(env or {})}
         self.key = self.run("keys", "create", "--name", "test", "--quiet").strip() if key else ""
         self.port = free_port()
         self.workers = workers

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from headgate.cli.options import common
+from headgate.cli.options import common, open_data, store_errors
 from headgate.config.units import parse_seconds
 
 if TYPE_CHECKING:
@@ -108,12 +108,10 @@ def revoke(config: str | None, data: str | None, id: str) -> None:
 
 @contextlib.contextmanager
 def _engine(config: str | None, data: str | None, *, create: bool = False) -> Iterator[Engine]:
-    from headgate.config.load import find_data_dir
-    from headgate.stores.data import DataDir
-
-    engine = DataDir(find_data_dir(data, config), create=create).open_engine()
+    engine = open_data(config, data, create=create).open_engine()
     try:
-        yield engine
+        with store_errors():
+            yield engine
     finally:
         engine.dispose()
 

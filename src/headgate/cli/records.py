@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from headgate.cli.options import common
-from headgate.core.errors import BadRequest, Unavailable
+from headgate.cli.options import common, open_data, store_errors
+from headgate.core.errors import BadRequest
 
 if TYPE_CHECKING:
     from headgate.stores.query import CallStore, Filters
@@ -121,22 +121,16 @@ def record(config: str | None, data: str | None, id: str, form: str) -> None:
 @contextlib.contextmanager
 def _store(config: str | None, data: str | None) -> Iterator[CallStore]:
     """Opens the calls for reading, once all that the journal holds now is among them."""
-    from sqlalchemy.exc import SQLAlchemyError
-
-    from headgate.config.load import find_data_dir
     from headgate.stores.catchup import catch_up
-    from headgate.stores.data import DataDir
     from headgate.stores.query import CallStore
 
-    directory = DataDir(find_data_dir(data, config), create=False)
+    directory = open_data(config, data)
     engine = directory.open_engine()
     try:
-        if not catch_up(directory, engine):
-            click.echo("the recorder is behind: the newest calls may be missing", err=True)
-        yield CallStore(engine)
-    except SQLAlchemyError as error:
-        cause = getattr(error, "orig", None) or error
-        raise Unavailable(f"the database does not answer: {cause}", code="store_unavailable") from error
+        with store_errors():
+            if not catch_up(directory, engine):
+                click.echo("the recorder is behind: the newest calls may be missing", err=True)
+            yield CallStore(engine)
     finally:
         engine.dispose()
 

@@ -40,10 +40,11 @@ def check_data(settings: Settings) -> None:
 
     Raises:
         ConfigError: it is not so; the message says what to do.
+        Unavailable: a Postgres does not answer.
     """
     from headgate.stores.data import DataDir
 
-    data = DataDir(settings.data.dir)
+    data = DataDir(settings.data.dir, url=settings.database_url)
     try:
         with tempfile.TemporaryFile(dir=data.path):
             pass
@@ -51,6 +52,8 @@ def check_data(settings: Settings) -> None:
         raise ConfigError(
             f"the data directory {data.path} can not be written: {error.strerror}; choose another with --data"
         ) from error
+    if data.database:
+        data.prepare()  # here, once, and its error in one line; workers share what their parent has loaded
     host = settings.server.host
     if is_loopback(host) or settings.admin_key is not None:
         return

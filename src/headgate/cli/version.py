@@ -14,10 +14,10 @@ from headgate.cli.options import common
 @common
 def version(config: str | None, data: str | None) -> None:
     """Show the version, and which files are used."""
-    from headgate.config.load import find_data_dir, find_file
+    from headgate.config.load import find_data, find_file
 
     file = find_file(config)
     print(f"headgate {importlib.metadata.version('headgate')}")
     print(f"python   {platform.python_version()} on {platform.system()} {platform.machine()}")
     print(f"config   {file or 'none, defaults'}")
-    print(f"data     {find_data_dir(data, config)}")
+    print(f"data     {find_data(data, config).dir}")

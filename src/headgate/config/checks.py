@@ -6,6 +6,8 @@ import ipaddress
 import re
 from urllib.parse import urlsplit
 
+from headgate.stores import postgres
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 _MODEL = re.compile(r"[!-~]{1,256}", re.ASCII)
 _ENV = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
@@ -97,6 +99,20 @@ def check_header(text: str) -> str:
         return "this header holds a secret: give it by where it lives, `env:NAME` or `file:/path`"
     if not value.isascii() or not value.isprintable():
         return "a header's value is printable ASCII"
+    return ""
+
+
+def check_database(text: str) -> str:
+    """Where the store is: a reference to a Postgres URL, or such a URL without a password; "" for SQLite."""
+    if not text:
+        return ""
+    if is_reference(text):
+        return check_secret(text)
+    wrong = postgres.check_url(text)
+    if wrong:
+        return f"{wrong}; or write `env:NAME` or `file:/path` of one"
+    if postgres.has_password(text):
+        return "the URL holds a password: put it into a variable or file, and write `env:NAME` or `file:/path`"
     return ""
 
 

@@ -7,10 +7,18 @@ from typing import Any
 
 import msgspec
 
+from headgate.config.checks import is_reference
 from headgate.config.load import Loaded
 from headgate.config.nodes import join
 from headgate.config.reader import fields
-from headgate.config.settings import DataSettings, ModelSettings, ProviderSettings, ServerSettings, TimeoutSettings
+from headgate.config.settings import (
+    DataSettings,
+    ModelSettings,
+    ProviderSettings,
+    ServerSettings,
+    Settings,
+    TimeoutSettings,
+)
 from headgate.config.units import show_bytes, show_seconds
 from headgate.providers.secret import Secret
 
@@ -66,7 +74,8 @@ def _values(loaded: Loaded) -> Iterator[tuple[str, Any]]:
     for model in settings.models.values():
         yield from _model(model, settings.providers)
     yield from _struct(settings.server, "server")
-    yield from _struct(settings.data, "data")
+    for path, value in _struct(settings.data, "data"):
+        yield path, _database(settings) if path == "data.database" else value
     yield from _timeouts(settings.defaults.timeouts, "defaults.timeouts")
     yield "defaults.max_tokens", settings.defaults.max_tokens
     if settings.admin_key is not None:
@@ -114,6 +123,13 @@ def _struct(struct: msgspec.Struct, path: str) -> Iterator[tuple[str, Any]]:
             yield from _struct(value, f"{path}.{name}")
         else:
             yield f"{path}.{name}", value
+
+
+def _database(settings: Settings) -> str:
+    if settings.database is None:
+        return "SQLite in data.dir"
+    written = settings.data.database
+    return _secret(settings.database) if is_reference(written) else written
 
 
 def _secret(secret: Secret) -> str:

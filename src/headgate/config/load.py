@@ -11,13 +11,14 @@ import msgspec
 
 from headgate.config.nodes import Node, Problem
 from headgate.config.reader import Reader
-from headgate.config.resolve import Origin, Resolver
+from headgate.config.resolve import Origin, Resolver, find_database
 from headgate.config.rule import Rule
 from headgate.config.schema import Config
 from headgate.config.settings import DEFAULT_DATA_DIR, DataSettings, Settings
 from headgate.core.errors import ConfigError
 
 DEFAULT_FILE = "headgate.yaml"
+DATABASE_VARIABLE = "HEADGATE_DATABASE_URL"
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -65,6 +66,7 @@ def load(
     base = path.parent if path is not None else pathlib.Path.cwd()
     resolver = Resolver(written, reader, source, base, env)
     resolver.override("data.dir", "HEADGATE_DATA", env.get("HEADGATE_DATA"), environment=True)
+    resolver.override("data.database", DATABASE_VARIABLE, _database_reference(env), environment=True)
     for target, (name, value) in (overrides or {}).items():
         resolver.override(target, name, value)
     settings = resolver.settings(str(path) if path is not None else None)
@@ -82,26 +84,45 @@ def find_file(
     return pathlib.Path(wanted).absolute() if wanted else None
 
 
-def find_data_dir(
+class DataPlace(msgspec.Struct, frozen=True):
+    """Where the data is: ``dir`` is absolute; ``database`` is as written, "" for SQLite in ``dir``."""
+
+    dir: pathlib.Path
+    database: str
+    base: pathlib.Path
+
+    def database_url(self, environ: Mapping[str, str] | None = None) -> str | None:
+        """Returns the shared database's URL, None for SQLite.
+
+        Raises:
+            ConfigError: the variable or file that holds it is not there, or holds something else.
+        """
+        if not self.database:
+            return None
+        return find_database(self.database, os.environ if environ is None else environ, self.base).reveal()
+
+
+def find_data(
     data: str | None = None,
     config: str | os.PathLike[str] | None = None,
     *,
     environ: Mapping[str, str] | None = None,
-) -> pathlib.Path:
-    """Returns the data directory alone, for verbs that need no providers (and so none of their secrets).
+) -> DataPlace:
+    """Returns where the data is, for verbs that need no providers (and so none of their secrets).
 
-    ``data`` (the ``--data`` option), then ``$HEADGATE_DATA``, then the file's ``data.dir``, then ``./headgate-data``.
+    The directory is ``data`` (the ``--data`` option), then ``$HEADGATE_DATA``, then the file's ``data.dir``, then
+    ``./headgate-data``; the database ``$HEADGATE_DATABASE_URL``, then the file's ``data.database``, then SQLite.
 
     Raises:
         ConfigError: the file can not be read, or its ``data`` section is wrong.
     """
     env = os.environ if environ is None else environ
     given = data or env.get("HEADGATE_DATA")
-    if given:
-        return pathlib.Path(given).absolute()
+    reference = _database_reference(env)
     source, content, path = _open(config, None, env)
+    base = pathlib.Path.cwd() if path is None else path.parent
     if content is None or path is None:
-        return pathlib.Path(DEFAULT_DATA_DIR).absolute()
+        return DataPlace(pathlib.Path(given or DEFAULT_DATA_DIR).absolute(), reference, base)
     problems: list[Problem] = []
     root = _parse(content, source, problems)
     section = root.value.get("data") if isinstance(root.value, dict) else None
@@ -111,8 +132,12 @@ def find_data_dir(
         settings = reader.value(section, DataSettings, Rule(""), "data")
     if problems:
         raise ConfigError("\n".join(problem.show(source) for problem in problems))
-    written = "data.dir" in reader.lines
-    return (path.parent / settings.dir if written else pathlib.Path(settings.dir)).absolute()
+    written = base / settings.dir if "data.dir" in reader.lines else pathlib.Path(settings.dir)
+    return DataPlace((pathlib.Path(given) if given else written).absolute(), reference or settings.database, base)
+
+
+def _database_reference(env: Mapping[str, str]) -> str:
+    return f"env:{DATABASE_VARIABLE}" if env.get(DATABASE_VARIABLE, "").strip() else ""
 
 
 def _open(

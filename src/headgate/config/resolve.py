@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from headgate.config.checks import is_reference
 from headgate.config.nodes import Node, Problem, join
 from headgate.config.reader import Reader, fields, nearest
 from headgate.config.schema import Config, ModelConfig, ProviderConfig, TimeoutsConfig
@@ -23,6 +24,7 @@ from headgate.core.errors import ConfigError
 from headgate.providers.discovery import discover, find_key
 from headgate.providers.rows import GENERIC, ROWS, ProviderRow
 from headgate.providers.secret import Secret
+from headgate.stores import postgres
 
 FIRST_MODEL = "sim/echo"
 """The model that answers on a machine where nothing is configured."""
@@ -33,6 +35,21 @@ class Origin(msgspec.Struct, frozen=True):
 
     kind: Literal["file", "environment", "command line", "provider row", "defaults section"]
     name: str
+
+
+def find_database(written: str, environ: Mapping[str, str], base: pathlib.Path) -> Secret:
+    """Returns the URL that ``data.database`` stands for.
+
+    Raises:
+        ConfigError: what it names is not there, or is no Postgres URL.
+    """
+    if not is_reference(written):
+        return Secret("data.database", written)
+    secret = Secret.resolve(written, environ, base)
+    wrong = postgres.check_url(secret.reveal())
+    if wrong:
+        raise ConfigError(f"what {secret.reference} holds can not be used: {wrong}")
+    return secret
 
 
 class Resolver:
@@ -84,6 +101,7 @@ class Resolver:
             defaults=defaults,
             admin_key=self._admin_key(),
             file=file,
+            database=self._database(data.database),
         )
 
     def _tell(self, path: str, message: str) -> None:
@@ -241,6 +259,15 @@ class Resolver:
         except OSError as error:
             self._tell(f"{path}.ca_file", f"can not read file {file}: {error.strerror}")
         return str(file)
+
+    def _database(self, written: str) -> Secret | None:
+        if not written or self._known_bad("data.database"):
+            return None
+        try:
+            return find_database(written, self._environ, self._base)
+        except ConfigError as error:
+            self._tell("data.database", error.message)
+            return None
 
     def _admin_key(self) -> Secret | None:
         for name, scheme in (("HEADGATE_ADMIN_KEY", "env"), ("HEADGATE_ADMIN_KEY_FILE", "file")):

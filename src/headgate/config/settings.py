@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from headgate.config.checks import check_host, check_path
+from headgate.config.checks import check_database, check_host, check_path
 from headgate.config.rule import Rule
 from headgate.providers.rows import ProviderRow
 from headgate.providers.secret import Secret
@@ -126,6 +126,14 @@ class DataSettings(msgspec.Struct, frozen=True, kw_only=True):
     dir: Annotated[str, Rule("Data directory; a relative one is below the file's folder.", check=check_path)] = (
         DEFAULT_DATA_DIR
     )
+    database: Annotated[
+        str,
+        Rule(
+            "A shared Postgres: `env:NAME` or `file:/path` of its URL, or a URL without password. Left out: SQLite.",
+            check=check_database,
+            secret=True,
+        ),
+    ] = ""
     retention_days: Annotated[float, Rule("How long records are kept.", unit="days", low=0.01, high=36500)] = 90.0
     payloads: Annotated[
         Literal["none", "full"], Rule("Whether requests and answers are kept, for keys that say nothing.")
@@ -144,7 +152,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything, ready to be composed.
 
     ``file`` is the configuration's absolute path, None where there is none. ``admin_key`` is the key that
-    ``HEADGATE_ADMIN_KEY`` (or ``HEADGATE_ADMIN_KEY_FILE``) bootstraps. ``data.dir`` is absolute here.
+    ``HEADGATE_ADMIN_KEY`` (or ``HEADGATE_ADMIN_KEY_FILE``) bootstraps. ``data.dir`` is absolute here, and
+    ``database`` is the URL that ``data.database`` stands for, None for SQLite in ``data.dir``.
     """
 
     providers: dict[str, ProviderSettings]
@@ -154,3 +163,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     defaults: DefaultSettings
     admin_key: Secret | None
     file: str | None
+    database: Secret | None = None
+
+    @property
+    def database_url(self) -> str | None:
+        """The shared database's URL, None for SQLite in the data directory."""
+        return None if self.database is None else self.database.reveal()

@@ -60,6 +60,25 @@ TABLE = {
         "server: {body_limit: 32Mib}",
         "1: server.body_limit: expected bytes (1048576, 1MiB, 10MB), found '32Mib'",
     ),
+    "a password in the database's URL": (
+        "data:\n  database: postgresql://me:sk-secret@h/db",
+        "2: data.database: the URL holds a password: put it into a variable or file, and write `env:NAME` or "
+        "`file:/path`",
+    ),
+    "another kind of database": (
+        "data: {database: 'mysql://sk-secret@h/db'}",
+        "1: data.database: expected a URL like postgresql://user@host:5432/database; or write `env:NAME` or "
+        "`file:/path` of one",
+    ),
+    "a variable that holds no database's URL": (
+        "data: {database: 'env:UP_KEY'}",
+        "1: data.database: what env:UP_KEY holds can not be used: expected a URL like "
+        "postgresql://user@host:5432/database",
+    ),
+    "a database's variable that is not set": (
+        "data: {database: 'env:DB'}",
+        "1: data.database: environment variable DB is not set",
+    ),
     "wrong word": (
         "data: {journal: {fsync: alway}}",
         """1: data.journal.fsync: expected never, interval or always, found 'alway'; did you mean "always"?""",

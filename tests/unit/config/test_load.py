@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from headgate.config.load import find_data_dir, find_file, load, load_settings
+from headgate.config.explain import explain, show_text
+from headgate.config.load import find_data, find_file, load, load_settings
 from headgate.core.errors import ConfigError
 
 ACCEPTANCE = """\
@@ -144,27 +145,54 @@ def test_where_the_file_is_looked_for(tmp_path) -> None:
 
 def test_where_the_data_lies(tmp_path) -> None:
     """The option, then HEADGATE_DATA, then the file's data.dir below its own folder, then ./headgate-data."""
-    assert find_data_dir(environ={}) == tmp_path / "headgate-data"
+    assert find_data(environ={}).dir == tmp_path / "headgate-data"
     (tmp_path / "etc").mkdir()
     file = tmp_path / "etc" / "h.yaml"
     file.write_text("providers: {up: {key: 'env:NOT_SET_HERE'}}\ndata: {dir: d}")
-    assert find_data_dir(config=file, environ={}) == tmp_path / "etc" / "d"
-    assert find_data_dir(config=file, environ={"HEADGATE_DATA": "e"}) == tmp_path / "e"
-    assert find_data_dir("o", config=file, environ={"HEADGATE_DATA": "e"}) == tmp_path / "o"
+    assert find_data(config=file, environ={}).dir == tmp_path / "etc" / "d"
+    assert find_data(config=file, environ={"HEADGATE_DATA": "e"}).dir == tmp_path / "e"
+    assert find_data("o", config=file, environ={"HEADGATE_DATA": "e"}).dir == tmp_path / "o"
     file.write_text("data: {dirr: d}")
     with pytest.raises(ConfigError, match=r'data\.dirr: unknown setting "dirr"; did you mean "dir"'):
-        find_data_dir(config=file, environ={})
+        find_data(config=file, environ={})
 
 
 def test_the_whole_settings_agree_on_the_data_dir(tmp_path) -> None:
-    """load and find_data_dir find the same directory."""
+    """load and find_data find the same directory."""
     file = tmp_path / "h.yaml"
     for text in ("data: {dir: d}", "data: {dir: /x/y}", ""):
         file.write_text(text)
         for environ in ({}, {"HEADGATE_DATA": "e"}):
-            assert load_settings(file, environ=environ).data.dir == str(find_data_dir(config=file, environ=environ))
+            assert load_settings(file, environ=environ).data.dir == str(find_data(config=file, environ=environ).dir)
     given = load_settings(file, environ={"HEADGATE_DATA": "e"}, overrides={"data.dir": ("--data", "o")})
     assert given.data.dir == str(tmp_path / "o")
+
+
+def test_where_the_database_is(tmp_path) -> None:
+    """HEADGATE_DATABASE_URL, then data.database (a reference, or a URL without a password), then SQLite."""
+    file = tmp_path / "h.yaml"
+    (tmp_path / "url").write_text("postgresql://me:pa55@three/db\n")
+    variable = {"HEADGATE_DATABASE_URL": "postgresql://me:pa55@one/db", "DB": "postgresql://me:pa55@two/db"}
+    for text, environ, url, shown, source in (
+        ("", {}, None, "SQLite in data.dir", "default"),
+        ("data: {database: ''}", {"HEADGATE_DATABASE_URL": " "}, None, "SQLite in data.dir", "file"),
+        ("", variable, "postgresql://me:pa55@one/db", "env:HEADGATE_DATABASE_URL (set)", "environment"),
+        ("data: {database: 'env:DB'}", variable, "postgresql://me:pa55@one/db", "env:HEADGATE_DATABASE_URL (set)", ""),
+        ("data: {database: 'env:DB'}", {"DB": variable["DB"]}, "postgresql://me:pa55@two/db", "env:DB (set)", "file"),
+        ("data: {database: 'file:url'}", {}, "postgresql://me:pa55@three/db", f"file:{tmp_path}/url (set)", "file"),
+        ("data: {database: 'postgresql://me@h/d'}", {}, "postgresql://me@h/d", "postgresql://me@h/d", "file"),
+    ):
+        file.write_text(text)
+        loaded = load(file, environ=environ)
+        assert loaded.settings.database_url == url
+        assert find_data(config=file, environ=environ).database_url(environ) == url
+        (line,) = [line for line in explain(loaded) if line.path == "data.database"]
+        assert line.value == shown
+        assert source in ("", line.source)
+        assert "pa55" not in repr(loaded.settings) + show_text(explain(loaded))
+    file.write_text("data: {database: 'env:DB'}")
+    with pytest.raises(ConfigError, match="DB is not set"):
+        find_data(config=file, environ={}).database_url({})
 
 
 def test_secrets_never_show(tmp_path) -> None:
