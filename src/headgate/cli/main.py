@@ -17,6 +17,7 @@ VERBS = {
     "records": ("headgate.cli.records", "List the calls that were made."),
     "record": ("headgate.cli.records", "Tell the whole story of one call."),
     "keys": ("headgate.cli.keys", "Make, list and revoke virtual keys."),
+    "data": ("headgate.cli.data", "Move the data to a shared Postgres."),
     "config": ("headgate.cli.config", "Check and explain the configuration."),
     "version": ("headgate.cli.version", "Show the version, and which files are used."),
 }

@@ -1,0 +1,25 @@
+"""``headgate data``: the data directory as a whole; today, its move to a shared Postgres."""
+
+from __future__ import annotations
+
+import click
+
+from headgate.cli.options import common, open_data, store_errors
+
+
+@click.group()
+def data() -> None:
+    """Move the data."""
+
+
+@data.command()
+@common
+def copy(config: str | None, data: str | None) -> None:
+    """Copy the data directory's SQLite store into the Postgres that is configured. Stop the gateway first."""
+    from headgate.stores.move import copy_store
+
+    directory = open_data(config, data)
+    with store_errors():
+        counts = copy_store(directory)
+    what = ", ".join(f"{count:,} {name.replace('virtual_', '')}" for name, count in counts.items())
+    print(f"copied {what} into {directory.database}")
