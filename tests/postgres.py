@@ -74,6 +74,7 @@ class Postgres:
 
     Attributes:
         port: where it listens, on 127.0.0.1; the same after a restart.
+        home: the directory with all its files.
         process: the postmaster, None while the server is stopped.
     """
 
@@ -85,8 +86,8 @@ class Postgres:
         self._bin = binaries
         self._settings = {**SETTINGS, **settings}
         # Not below TMPDIR: root's may lie where the user postgres can not go.
-        self._home = pathlib.Path(tempfile.mkdtemp(prefix="headgate-pg-", dir="/tmp"))
-        self._log = self._home / "log"
+        self.home = pathlib.Path(tempfile.mkdtemp(prefix="headgate-pg-", dir="/tmp"))
+        self._log = self.home / "log"
         self.password = secrets.token_hex(8)
         self.process: subprocess.Popen[bytes] | None = None
         self.port = 0
@@ -131,7 +132,7 @@ class Postgres:
         """Starts it (again); returns once it takes connections."""
         for _ in range(3):
             self.port = self.port or _free_port()
-            command = [str(self._bin / "postgres"), "-D", str(self._home / "data"), "-p", str(self.port)]
+            command = [str(self._bin / "postgres"), "-D", str(self.home / "data"), "-p", str(self.port)]
             for name, value in self._settings.items():
                 command += ["-c", f"{name}={value}"]
             if shutil.which("setpriv"):  # a test run that is killed takes its server with it
@@ -175,21 +176,21 @@ class Postgres:
     def close(self) -> None:
         """Stops it and removes all its files. Idempotent."""
         self.stop("immediate")
-        shutil.rmtree(self._home, ignore_errors=True)
+        shutil.rmtree(self.home, ignore_errors=True)
 
     def _make_cluster(self) -> None:
         if os.geteuid() == 0:
-            shutil.chown(self._home, "postgres", "postgres")
+            shutil.chown(self.home, "postgres", "postgres")
         if Postgres._initdb is None:
             Postgres._initdb = _init(self._bin)
-        _run("cp", "-R", str(Postgres._initdb), str(self._home / "data"))
+        _run("cp", "-R", str(Postgres._initdb), str(self.home / "data"))
         # The postmaster is not there yet: a single-user backend gives this server its own password.
         role = f"CREATE ROLE {USER} SUPERUSER LOGIN PASSWORD '{self.password}'\n"
         single = [
             str(self._bin / "postgres"),
             "--single",
             "-D",
-            str(self._home / "data"),
+            str(self.home / "data"),
             "-c",
             "fsync=off",
             "postgres",
@@ -200,7 +201,7 @@ class Postgres:
         """Whether it takes connections, by what its own file says; False once it has ended."""
         assert self.process is not None
         end = time.monotonic() + START_SECONDS
-        ready = self._home / "data" / "postmaster.pid"
+        ready = self.home / "data" / "postmaster.pid"
         while time.monotonic() < end and self.process.poll() is None:
             try:
                 lines = ready.read_text().splitlines()
