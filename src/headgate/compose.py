@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol, cast
 
 from headgate.config.settings import ProviderSettings, Settings, StepSettings, TimeoutSettings
@@ -33,6 +33,7 @@ from headgate.providers.driver import AllowList, Driver, Provider
 from headgate.stores.data import DataDir
 from headgate.stores.journal.ticks import TickJournal
 from headgate.stores.keeper import RecorderKeeper
+from headgate.transport.dial import tls_context
 from headgate.transport.local import LocalApp, LocalTransport
 from headgate.transport.origin import Origin
 from headgate.transport.pool import Pool
@@ -58,10 +59,12 @@ class Core:
         account: its outermost layer, with its counters.
         dialects: every client dialect by name.
         models: the configured models by name, in order.
-        keys, journal, clock, ids, loop: as injected.
+        keys, journal, clock, ids, loop, keyless: as injected.
         ticker: the one timer for short waits.
+        transports: the connections to each provider, by its name.
         closers: what ``aclose`` closes after the connections, in order.
-        created: when it was composed, in seconds since 1970.
+        followers: told of new settings by ``renew``; what they raise refuses those.
+        created: when the first core of this process was composed, in seconds since 1970.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class Core:
         clock: Clock | None = None,
         ids: Ids | None = None,
         transports: Mapping[str, Transport] | None = None,
+        before: Core | None = None,
     ) -> None:
         """Args:
         settings: what to compose.
@@ -82,6 +86,7 @@ class Core:
         keyless: whether callers without a key are let in while no key exists.
         clock, ids: injected by tests.
         transports: by provider name, instead of real connections (tests).
+        before: the core that this one is to follow (see ``renew``).
         """
         self.clock: Clock = clock or SystemClock()
         self.ids = ids or Ids(self.clock)
@@ -89,32 +94,75 @@ class Core:
         self.ticker = Ticker(self.loop)
         self.journal = journal
         self.keys = keys
+        self.keyless = keyless
         self.created = int(time.time())
+        self.closers: list[Closer] = []
+        self.followers: list[Callable[[Settings], None]] = []
+        self.transports: dict[str, Transport] = dict(transports or {})
+        self._settings = settings
+        self.dialects: dict[str, Dialect] = {
+            dialect.name: dialect for dialect in (OpenAIChat(), Anthropic(), AnthropicCount(), Embeddings())
+        }
+        if before is not None:
+            self._take_over(before)
         self.models = {
             name: ModelInfo(name, self.created, "headgate", model.description)
             for name, model in settings.models.items()
         }
-        self.dialects: dict[str, Dialect] = {
-            dialect.name: dialect for dialect in (OpenAIChat(), Anthropic(), AnthropicCount(), Embeddings())
-        }
         self._strict = settings.server.strict_translation
-        self._transports: list[Transport] = []
-        self.closers: list[Closer] = []
-        self._providers = {
-            name: self._provider(provider, (transports or {}).get(name))
-            for name, provider in settings.providers.items()
-        }
-        self._settings = settings
+        self._providers = {name: self._provider(provider) for name, provider in settings.providers.items()}
         self._direct: dict[str, Deployment] = {}
         self.account = self._build(keyless)
+        if before is not None:
+            self.account.unauthenticated = before.account.unauthenticated
         self.handler: Handler = self.account
 
     async def aclose(self) -> None:
         """Ends connections, then hands the journal over."""
-        for transport in self._transports:
+        for transport in self.transports.values():
             await transport.aclose()
         for closer in self.closers:
             closer.close()
+
+    def renew(self, settings: Settings) -> Core:
+        """Composes new settings beside this running core, for the calls to come; those under way go on with this one.
+
+        Journal, keys, clock, timer, and the connections to providers whose connection settings are the same, are
+        shared from then on: of the two only the new core is closed by ``aclose``, of this one only ``dropped``.
+
+        Raises:
+            ConfigError: they can not be composed; nothing has changed.
+        """
+        core = Core(
+            settings,
+            journal=self.journal,
+            keys=self.keys,
+            keyless=self.keyless,
+            clock=self.clock,
+            ids=self.ids,
+            before=self,
+        )
+        for follower in self.followers:
+            follower(settings)
+        return core
+
+    def dropped(self, successor: Core) -> list[Transport]:
+        """Returns the transports that a core made by ``renew`` has not taken over: to be closed after the last call."""
+        kept = {id(transport) for transport in successor.transports.values()}
+        return [transport for transport in self.transports.values() if id(transport) not in kept]
+
+    def _take_over(self, before: Core) -> None:
+        """Takes from the core that has run so far what must not begin anew; comes before anything is composed.
+
+        What is kept per deployment belongs here as well, where the deployment's settings are the same.
+        """
+        self.ticker, self.created = before.ticker, before.created
+        self.closers, self.followers = before.closers, before.followers
+        self.dialects = before.dialects
+        for name, provider in self._settings.providers.items():
+            old = before._settings.providers.get(name)
+            if old is not None and _wiring(old) == _wiring(provider):
+                self.transports[name] = before.transports[name]
 
     def _build(self, keyless: bool) -> Account:
         plans = {
@@ -151,10 +199,10 @@ class Core:
             self._direct[name] = made
         return made
 
-    def _provider(self, settings: ProviderSettings, transport: Transport | None) -> Provider:
+    def _provider(self, settings: ProviderSettings) -> Provider:
+        transport = self.transports.get(settings.name)
         if transport is None:
-            transport = _transport(settings)
-        self._transports.append(transport)
+            transport = self.transports[settings.name] = _transport(settings)
         row = settings.row
         base = settings.url.partition("://")[2].partition("/")[2]
         prefix = "/v1" if row.embedded else f"/{base}" if base else ""
@@ -186,6 +234,11 @@ def _timeouts(settings: TimeoutSettings) -> Timeouts:
     return Timeouts(settings.connect, settings.headers, settings.first_content, settings.idle, settings.total)
 
 
+def _wiring(settings: ProviderSettings) -> tuple[object, ...]:
+    """Returns what ``_transport`` goes by."""
+    return settings.row.embedded, settings.url, settings.proxy, settings.ca_file, settings.max_connections
+
+
 def _transport(settings: ProviderSettings) -> Transport:
     if settings.row.embedded:
         from headgate.sim.local import SimApp
@@ -201,6 +254,17 @@ def _transport(settings: ProviderSettings) -> Transport:
     return Pool(origin, ca_file=settings.ca_file, proxy=proxy, max_connections=settings.max_connections)
 
 
+def prepare(settings: Settings) -> None:
+    """Does beforehand, on any thread, what is slow about composing settings: reads certificates (20 ms a file).
+
+    Raises:
+        ConfigError: a CA file can not be used.
+    """
+    for provider in settings.providers.values():
+        if provider.url.startswith("https:"):
+            tls_context(provider.ca_file)
+
+
 async def open_core(settings: Settings, *, keyless: bool) -> Core:
     """Opens the data directory and composes a gateway over it; starts the recorder where none runs.
 
@@ -212,8 +276,7 @@ async def open_core(settings: Settings, *, keyless: bool) -> Core:
         ConfigError: the data directory or its database can not be used.
     """
     data = DataDir(settings.data.dir)
-    admin_key = settings.admin_key.reveal() if settings.admin_key is not None else ""
-    keys = data.open_keys(admin_key=admin_key)
+    keys = data.open_keys(admin_key=_admin_key(settings))
     kept = settings.data
     journal = data.open_journal(fsync=kept.journal.fsync, segment_bytes=kept.journal.segment_bytes)
     keeper = RecorderKeeper(data, retention_days=kept.retention_days)
@@ -221,4 +284,14 @@ async def open_core(settings: Settings, *, keyless: bool) -> Core:
     ticks = TickJournal(journal, asyncio.get_running_loop())
     core = Core(settings, journal=ticks, keys=keys, keyless=keyless)
     core.closers += [ticks, keys, keeper]
+
+    def follow(settings: Settings) -> None:
+        keys.set_admin_key(_admin_key(settings))
+        keeper.keep(settings.data.retention_days)
+
+    core.followers.append(follow)
     return core
+
+
+def _admin_key(settings: Settings) -> str:
+    return settings.admin_key.reveal() if settings.admin_key is not None else ""
