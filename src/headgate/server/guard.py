@@ -17,22 +17,35 @@ READING_LOOK = 0.05
 
 class Limits:
     """The bounds of a client connection, in seconds (``body``: to send the request, ``write``: to take a piece of
-    the answer, ``heartbeat``: of silence before a comment goes out) and bytes (``body_bytes``)."""
+    the answer, ``heartbeat``: of silence before a comment goes out, ``drain``: to end after SIGTERM) and bytes
+    (``body_bytes``)."""
 
-    __slots__ = ("body", "body_bytes", "heartbeat", "write")
+    __slots__ = ("body", "body_bytes", "drain", "heartbeat", "write")
 
     def __init__(
-        self, body: float = 60.0, write: float = 30.0, heartbeat: float = 15.0, body_bytes: int = 32 * 1024 * 1024
+        self,
+        body: float = 60.0,
+        write: float = 30.0,
+        heartbeat: float = 15.0,
+        body_bytes: int = 32 * 1024 * 1024,
+        drain: float = 30.0,
     ) -> None:
         self.body = body
         self.write = write
         self.heartbeat = heartbeat
         self.body_bytes = body_bytes
+        self.drain = drain
 
     @classmethod
     def of(cls, server: ServerSettings) -> Limits:
         """Returns the limits that these settings ask for."""
-        return cls(server.body_seconds, server.slow_client_seconds, server.heartbeat_seconds, server.body_limit)
+        return cls(
+            server.body_seconds,
+            server.slow_client_seconds,
+            server.heartbeat_seconds,
+            server.body_limit,
+            server.drain_seconds,
+        )
 
 
 class Guard:
