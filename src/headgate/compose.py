@@ -118,7 +118,8 @@ class Core:
 
     def _build(self, keyless: bool) -> Account:
         plans = {
-            name: tuple(self._deployment(step) for step in model.route) for name, model in self._settings.models.items()
+            name: tuple(self._deployment(step) for group in model.route for step in group.steps)
+            for name, model in self._settings.models.items()
         }
         inner = route(plans, self._direct_deployment, self.clock, lambda: not self.keys.empty)
         inner = decode(inner)
@@ -144,6 +145,9 @@ class Core:
             provider=provider_name,
             model=model,
             timeouts=provider.timeouts,
+            retry=provider.retry,
+            breaker=provider.breaker,
+            limit=provider.limit,
             max_tokens=self._settings.defaults.max_tokens,
         )
         made = self._deployment(step)
@@ -177,8 +181,8 @@ def _headers(settings: ProviderSettings) -> bytes:
     lines = {"content-type": "application/json", "accept": "*/*", "user-agent": USER_AGENT}
     for name, value in settings.headers.items():
         lines[name] = value if isinstance(value, str) else value.reveal()
-    if settings.key is not None:
-        lines[settings.row.auth_header] = settings.row.auth_prefix + settings.key.reveal()
+    if settings.keys:
+        lines[settings.row.auth_header] = settings.row.auth_prefix + settings.keys[0].reveal()
     return "".join(f"{name}: {value}\r\n" for name, value in lines.items()).encode("latin-1")
 
 

@@ -79,7 +79,7 @@ def _provider(provider: ProviderSettings) -> Iterator[tuple[str, Any]]:
     yield f"{path}.dialect", provider.dialects[0]
     if not provider.row.embedded:
         yield f"{path}.url", provider.url
-        yield f"{path}.key", "none" if provider.key is None else _secret(provider.key)
+        yield f"{path}.key", _secret(provider.keys[0]) if provider.keys else "none"
         for name, value in provider.headers.items():
             yield join(f"{path}.headers", name), _secret(value) if isinstance(value, Secret) else value
     yield from _timeouts(provider.timeouts, f"{path}.timeouts")
@@ -93,7 +93,7 @@ def _provider(provider: ProviderSettings) -> Iterator[tuple[str, Any]]:
 
 def _model(model: ModelSettings, providers: dict[str, ProviderSettings]) -> Iterator[tuple[str, Any]]:
     path = join("models", model.name)
-    for index, step in enumerate(model.route):
+    for index, step in enumerate(step for group in model.route for step in group.steps):
         below = f"{path}.route[{index}]"
         yield below, step.name
         if step.timeouts != providers[step.provider].timeouts:

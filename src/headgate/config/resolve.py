@@ -13,6 +13,7 @@ from headgate.config.reader import Reader, fields, nearest
 from headgate.config.schema import Config, ModelConfig, ProviderConfig, TimeoutsConfig
 from headgate.config.settings import (
     DefaultSettings,
+    GroupSettings,
     ModelSettings,
     ProviderSettings,
     Settings,
@@ -137,9 +138,12 @@ class Resolver:
             row=row,
             dialects=row.dialects,
             url=url,
-            key=self._key(row, written, path),
+            keys=tuple(key for key in [self._key(row, written, path)] if key is not None),
             headers=self._headers(written, path),
             timeouts=self._timeouts(written.timeouts, defaults.timeouts, f"{path}.timeouts", "defaults.timeouts"),
+            retry=defaults.retry,
+            breaker=defaults.breaker,
+            limit=defaults.limit,
             max_tokens_field=field,
             stream_usage=row.stream_usage if written.stream_usage is None else written.stream_usage,
             max_connections=written.max_connections,
@@ -288,9 +292,26 @@ class Resolver:
             )
             model = text.partition("/")[2]
             steps.append(
-                StepSettings(name=text, provider=provider.name, model=model, timeouts=timeouts, max_tokens=max_tokens)
+                StepSettings(
+                    name=text,
+                    provider=provider.name,
+                    model=model,
+                    timeouts=timeouts,
+                    retry=provider.retry,
+                    breaker=provider.breaker,
+                    limit=provider.limit,
+                    max_tokens=max_tokens,
+                )
             )
-        return ModelSettings(name=name, route=tuple(steps), max_tokens=max_tokens, description=written.description)
+        return ModelSettings(
+            name=name,
+            route=tuple(GroupSettings(steps=(step,), balance="ordered", sticky=False) for step in steps),
+            on={},
+            hedge=None,
+            answer="",
+            max_tokens=max_tokens,
+            description=written.description,
+        )
 
     def _target(self, text: str, path: str, providers: dict[str, ProviderSettings]) -> ProviderSettings | None:
         name, slash, model = text.partition("/")
