@@ -15,7 +15,7 @@ from headgate.pipeline.auth import identify
 from headgate.server.caller import AsgiCaller, Caller, Receive, Send
 from headgate.server.guard import Guard, Limits
 from headgate.server.intake import check_content, read_settings
-from headgate.server.respond import StreamWriter, render_error, send_json, send_unary
+from headgate.server.respond import StreamWriter, dispatched, render_error, send_json, send_unary
 from headgate.server.status import status_of
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class App:
         if writer is not None and writer.started:
             await writer.fail(error)
         else:
-            shown = render_error(error, call.dialect, call.id, len(call.record.attempts))
+            shown = render_error(error, call.dialect, call.id, dispatched(call.record))
             await caller.whole(*shown, close=close, after=call.settle)
 
     async def _cancelled(self, guard: Guard, call: Call, caller: Caller, writer: StreamWriter | None) -> None:
