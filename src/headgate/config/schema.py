@@ -155,9 +155,7 @@ class StepConfig(msgspec.Struct, frozen=True, kw_only=True):
     """One deployment of a route; a plain text is short for ``{use: …}``."""
 
     use: Annotated[str, Rule("The deployment, as `provider/model`.")] = ""
-    weight: Annotated[
-        float, Rule("Its share of the calls, against the others of its group (`balance: weighted`).", **_WEIGHT)
-    ] = 1.0
+    weight: Annotated[float, Rule("Its share of the calls, against the others of its group.", **_WEIGHT)] = 1.0
 
 
 class GroupConfig(msgspec.Struct, frozen=True, kw_only=True):
