@@ -102,14 +102,14 @@ class Limiter:
         if self._credit_until:
             self._credit -= 1
 
-    async def acquire(self, *, batch: bool) -> None:
-        """Waits for a place and takes it.
+    async def acquire(self, seconds: float, *, batch: bool) -> None:
+        """Waits at most so long for a place, and takes it.
 
         Raises:
             Unavailable: ``queue_full`` or ``queue_timeout``.
         """
         self._watch_credit()
-        await self.queue.wait(self.batch_wait if batch else self.wait, batch=batch)
+        await self.queue.wait(seconds, batch=batch)
 
     def release(self) -> None:
         """Gives a place back, to whoever waits."""
@@ -186,11 +186,14 @@ def limit(next: AttemptHandler, limiter: Limiter) -> AttemptHandler:
     async def handler(attempt: Attempt) -> Reply:
         call = attempt.call
         if limiter.bounded and limiter.full:
-            batch = call.record.priority == "batch"
-            if not batch and call.plan is not None and call.plan.has_next(monotonic()):
+            batch, now = call.record.priority == "batch", monotonic()
+            if not batch and call.plan is not None and call.plan.has_next(now):
                 raise attempt.skip(limiter.busy())
+            wait = limiter.batch_wait if batch else limiter.wait
+            if call.deadline is not None:
+                wait = min(wait, max(0.0, call.deadline - now))
             try:
-                await limiter.acquire(batch=batch)
+                await limiter.acquire(wait, batch=batch)
             except HeadgateError as error:
                 raise attempt.skip(error) from None
         else:
