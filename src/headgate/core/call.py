@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal, Protocol
@@ -128,20 +129,29 @@ class Deployment:
 class Plan:
     """An ordered list of deployments with one cursor that all attempts share.
 
-    ``on`` has other lists, by kind of failure: one of them takes the place of what is left, once.
+    ``on`` has other lists, by kind of failure: one of them takes the place of what is left, once. ``rest`` makes the
+    part of the list that most calls never come to; it is asked once, when the list before it is at its end.
     """
 
-    __slots__ = ("_next", "deployments", "on")
+    __slots__ = ("_next", "_rest", "deployments", "on")
 
-    def __init__(self, deployments: Sequence[Deployment], on: Mapping[str, Sequence[Deployment]] = _NOTHING) -> None:
+    def __init__(
+        self,
+        deployments: Sequence[Deployment],
+        on: Mapping[str, Sequence[Deployment]] = _NOTHING,
+        rest: Callable[[], Sequence[Deployment]] | None = None,
+    ) -> None:
         self.deployments = deployments
         self.on = on
         self._next = 0
+        self._rest = rest
 
     def take(self) -> Deployment | None:
         """Returns the next untried deployment and moves on, or None at the end."""
         if self._next >= len(self.deployments):
-            return None
+            self._unfold()
+            if self._next >= len(self.deployments):
+                return None
         deployment = self.deployments[self._next]
         self._next += 1
         return deployment
@@ -155,14 +165,21 @@ class Plan:
         names = {deployment.name for deployment in tried}
         self.deployments = [*tried, *(one for one in instead if one.name not in names)]
         self.on = _NOTHING
+        self._rest = None
         return True
 
     def has_next(self, now: float) -> bool:
         """Whether an untried deployment is left that would take a call now."""
+        self._unfold()
         for deployment in self.deployments[self._next :]:
             if deployment.health is None or not deployment.health.is_blocked(now):
                 return True
         return False
+
+    def _unfold(self) -> None:
+        if self._rest is not None:
+            rest, self._rest = self._rest, None
+            self.deployments = [*self.deployments, *rest()]
 
 
 class Call:
@@ -184,6 +201,7 @@ class Call:
         settle: tells when the Record can no longer be lost; None if that is so already.
         status_of: the HTTP status that the server gives an outcome (None: success); 0 in the library.
         cut: why the server itself is cancelling the call; None while it is not, and where the client left.
+        task: the task that handles it, where the server knows it; None in the library.
     """
 
     __slots__ = (
@@ -201,6 +219,7 @@ class Call:
         "settle",
         "started",
         "status_of",
+        "task",
         "view",
     )
 
@@ -232,6 +251,7 @@ class Call:
         self.plan: Plan | None = None
         self.cut: HeadgateError | None = None
         self.settle: Settlement | None = None
+        self.task: asyncio.Task[None] | None = None
 
 
 class Attempt:

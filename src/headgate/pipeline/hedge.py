@@ -93,7 +93,7 @@ class _Race:
         self._next = next
         self._policy = policy
         self._loop = ticker.loop
-        self._task = asyncio.current_task()
+        self._task = call.task or asyncio.current_task()
         self._second: asyncio.Task[Reply] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._won: Reply | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
+from functools import partial
 
 from headgate.core.call import Attempt, Call, Deployment, Handler, Plan, Principal
 from headgate.core.clock import Clock
@@ -31,19 +32,25 @@ class Route:
     __slots__ = ("_fixed", "_groups", "on")
 
     def __init__(self, groups: Sequence[Group], on: Mapping[str, Sequence[Deployment]] | None = None) -> None:
-        self._groups = tuple(groups)
         self.on: Mapping[str, Sequence[Deployment]] = on or {}
-        every = tuple(deployment for group in groups for deployment in group.deployments)
-        self._fixed = every if all(group.is_fixed for group in groups) else None
+        fixed: list[Deployment] = []
+        left = list(groups)
+        while left and left[0].is_fixed:
+            fixed += left.pop(0).deployments
+        self._fixed = tuple(fixed)
+        self._groups = tuple(left)
 
     def plan(self, call: Call, now: float) -> Plan:
-        """Returns the plan of one call."""
-        if self._fixed is not None:
+        """Returns the plan of one call. Groups are put in order only when a call comes to them."""
+        if not self._groups:
             return Plan(self._fixed, self.on)
-        order: list[Deployment] = []
-        for group in self._groups:
-            order += group.order(call, now)
-        return Plan(order, self.on)
+        if self._fixed:
+            return Plan(self._fixed, self.on, partial(_order, self._groups, call, now))
+        return Plan(self._groups[0].order(call, now), self.on, partial(_order, self._groups[1:], call, now))
+
+
+def _order(groups: Sequence[Group], call: Call, now: float) -> list[Deployment]:
+    return [deployment for group in groups for deployment in group.order(call, now)]
 
 
 def route(
