@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from headgate.core.call import Call
 from headgate.core.errors import BadRequest, HeadgateError, Unavailable, UnknownModel
-from headgate.core.record import Record
+from headgate.core.record import Record, dispatched
 from headgate.dialects import models as models_face
 from headgate.dialects.base import Dialect
 from headgate.pipeline.auth import identify
 from headgate.server.caller import AsgiCaller, Caller, Receive, Send
 from headgate.server.guard import Guard, Limits
 from headgate.server.intake import check_content, read_settings
-from headgate.server.respond import StreamWriter, dispatched, render_error, send_json, send_unary
+from headgate.server.respond import StreamWriter, render_error, send_json, send_unary
 from headgate.server.status import status_of
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from headgate.core.call import Call
 from headgate.core.errors import HeadgateError
 from headgate.core.event import Frame, Kind
-from headgate.core.record import Record
+from headgate.core.record import dispatched
 from headgate.core.reply import Reply
 from headgate.dialects.base import Dialect
 from headgate.server.caller import Caller, Head
@@ -55,14 +55,6 @@ def answer_head(call: Call, reply: Reply) -> Head:
     for header in reply.headers:
         head += b"%b: %b\r\n" % header
     return head
-
-
-def dispatched(record: Record) -> int:
-    """Returns how many attempts were really made; those that a breaker or a full queue turned away were not."""
-    attempts = record.attempts
-    if len(attempts) == 1 and attempts[0].outcome != "skipped":
-        return 1
-    return sum(attempt.outcome != "skipped" for attempt in attempts)
 
 
 def _speakable(lost: Sequence[str], known: frozenset[str]) -> list[str]:
