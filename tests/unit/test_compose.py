@@ -10,7 +10,7 @@ from tests.unit.pipeline.conftest import Keys, MemoryJournal
 from headgate.compose import Core, prepare
 from headgate.config.load import load_settings
 from headgate.config.settings import Settings
-from headgate.core.errors import ConfigError
+from headgate.core.errors import ConfigError, UpstreamError
 
 BEFORE = """\
 providers:
@@ -22,7 +22,7 @@ models:
 
 
 def read(text: str, key: str = "sk-1") -> Settings:
-    return load_settings(text=text, environ={"KEY": key})
+    return load_settings(text=text, environ={"KEY": key, "OTHER": "sk-0"})
 
 
 def compose(settings: Settings) -> Core:
@@ -66,6 +66,54 @@ async def test_a_removed_providers_connections_are_dropped() -> None:
     after = before.renew(load_settings(text="models: {a: {route: [sim/echo]}}", environ={}))
     assert before.dropped(after) == [before.transports["one"], before.transports["two"]]
     assert after.transports == {"sim": before.transports["sim"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        (BEFORE, True),
+        (BEFORE.replace('key: "env:KEY"', 'key: "env:OTHER", max_connections: 5, timeouts: {idle: 5}'), True),
+        (BEFORE.replace("[one/m, two/m]", "[{of: [one/m, two/m]}]"), True),
+        (BEFORE.replace("9001", "9003"), False),
+        (BEFORE.replace('key: "env:KEY"', 'key: "env:KEY", breaker: {open: 5}'), False),
+        (BEFORE.replace('key: "env:KEY"', 'key: "env:KEY", limit: {concurrency: 5}'), False),
+    ],
+    ids=["same", "unrelated", "other-route", "url", "breaker", "limit"],
+)
+async def test_what_is_known_of_a_deployment_is_kept(text: str, kept: bool) -> None:
+    """Its breaker, places and latency, as long as it is the same server on the same terms; the other's in any case."""
+    before = compose(read(BEFORE))
+    before.deployments["one/m"].breaker.pause(60.0, 0.0)
+    before.deployments["one/m"].limiter.take()
+    after = before.renew(read(text))
+    assert (after.deployments["one/m"] is before.deployments["one/m"]) is kept
+    assert after.deployments["one/m"].limiter.in_flight == (1 if kept else 0)
+    assert after.deployments["one/m"].breaker.guarded is kept
+    assert after.deployments["two/m"] is before.deployments["two/m"]
+
+
+async def test_what_is_gone_is_forgotten() -> None:
+    """A deployment that comes back two changes later begins anew, and nothing of it is kept meanwhile."""
+    first = compose(read(BEFORE))
+    second = first.renew(read(BEFORE.replace("one/m, ", "")))
+    assert list(second.deployments) == ["two/m"]
+    third = second.renew(read(BEFORE))
+    assert third.deployments["one/m"] is not first.deployments["one/m"]
+    assert third.deployments["two/m"] is first.deployments["two/m"]
+
+
+async def test_several_keys_keep_their_turn() -> None:
+    """A key that was refused is left alone after a change too; other keys begin with the first."""
+    text = BEFORE.replace('key: "env:KEY"', 'keys: ["env:KEY", "env:OTHER"]')
+    before = compose(read(text))
+    chain = before._providers["one"].keys
+    assert chain is not None
+    chain.failed(0, UpstreamError("no", status=401, code="auth"), 0.0)
+    assert chain.pick(1.0) == 1
+    assert before.renew(read(text + "  more: {route: [two/m]}\n"))._providers["one"].keys is chain
+    changed = before.renew(read(text, key="sk-3"))._providers["one"].keys
+    assert changed is not None
+    assert (changed is chain, changed.pick(1.0)) == (False, 0)
 
 
 async def test_a_follower_may_refuse() -> None:
