@@ -262,13 +262,16 @@ class Core:
         terms = (step.name, step.breaker, step.limit, step.retry)
         found = self._healths.get(terms)
         if found is None:
-            found = self._healths[terms] = self._known.get(terms) or Health(
+            found = self._known.get(terms) or Health(
                 Breaker(step.name, random=self._random, **msgspec.structs.asdict(step.breaker)),
                 Limiter(step.name, self.clock.monotonic, **msgspec.structs.asdict(step.limit)),
                 Budget(step.retry.budget),
                 adaptive=step.limit.adaptive,
             )
-            self.deployments.setdefault(step.name, found)
+            # Callers can make up any number of names; what is made anew at each call is not kept either.
+            if len(self._direct) < DIRECT_LIMIT:
+                self._healths[terms] = found
+                self.deployments.setdefault(step.name, found)
         return found
 
     def _direct_deployment(self, name: str) -> Deployment | None:
