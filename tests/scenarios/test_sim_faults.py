@@ -300,6 +300,8 @@ async def test_ways_to_say_wait(path: str) -> None:
         received, _ = await fail("429", path, False, f"; retry_after=1.5; hint={hint}")
         assert words in received, hint
         assert (b"retry-after" in received) is (hint in ("header", "ms", "date"))
+        moment = hint == "date" or (hint == "reset" and path == ANTHROPIC)
+        assert (b"\r\ndate: " in received) is moment, "a moment means nothing without the answer's own date"
 
 
 async def test_context_length_and_quota() -> None:

@@ -71,11 +71,14 @@ def _wait_headers(fault: Fault, wire: Wire, wait: float, now: float) -> dict[byt
         return {b"retry-after": f"{wait:g}".encode()}
     if fault.hint == "ms":
         return {b"retry-after-ms": str(round(wait * 1000)).encode()}
+    # Moments are measured against the answer's own date: clocks differ.
+    date = {b"date": formatdate(now, usegmt=True).encode()}
     if fault.hint == "date":
-        return {b"retry-after": formatdate(math.ceil(now + wait), usegmt=True).encode()}
+        return {**date, b"retry-after": formatdate(math.ceil(now + wait), usegmt=True).encode()}
     if fault.hint == "reset" and wire == "anthropic":
         moment = datetime.fromtimestamp(math.ceil(now + wait), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         return {
+            **date,
             b"anthropic-ratelimit-requests-remaining": b"0",
             b"anthropic-ratelimit-requests-reset": moment.encode(),
         }
