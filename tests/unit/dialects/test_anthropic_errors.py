@@ -124,6 +124,17 @@ def test_retry_delay(status: int, headers: dict[bytes, bytes], wait: float | Non
     assert ANTHROPIC.read_error(status, headers, b"").retry_after == wait
 
 
+def test_retry_delay_in_the_message() -> None:
+    """Servers that only copy Anthropic's wire may say in words when to come back; a header counts first."""
+    told = body("rate_limit_error", "Slow down. Please try again in 1.5s.")
+    assert ANTHROPIC.read_error(429, {}, told).retry_after == 1.5
+    assert ANTHROPIC.read_error(429, {b"retry-after": b"9"}, told).retry_after == 9.0
+    decoder = ANTHROPIC.stream_decoder()
+    decoder.feed(b"event: error\ndata: " + told + b"\n\n")
+    assert isinstance(decoder.error, UpstreamError)
+    assert decoder.error.retry_after == 1.5
+
+
 @pytest.mark.parametrize(
     ("error", "status", "kind"),
     [

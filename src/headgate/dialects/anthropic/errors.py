@@ -23,6 +23,7 @@ from headgate.core.errors import (
     UpstreamError,
 )
 from headgate.dialects.anthropic.wire import WireError
+from headgate.dialects.delay import delay_in_text
 
 # type on the wire -> (our code, the HTTP status it stands for)
 _TYPES: dict[str, tuple[str, int]] = {
@@ -95,7 +96,10 @@ def read_error(status: int, headers: Mapping[bytes, bytes], body: bytes) -> Upst
     kind, message, shaped = _words(body)
     message = message or f"The upstream answered {status} without saying why."
     code = _code(status, kind, message)
-    return _build(code, status, kind, message, body if shaped else b"", _retry_after(status, headers))
+    wait = _retry_after(status, headers)
+    if wait is None:
+        wait = delay_in_text(message)
+    return _build(code, status, kind, message, body if shaped else b"", wait)
 
 
 def error_of_type(error: WireError, body: bytes) -> UpstreamError:
@@ -107,7 +111,7 @@ def error_of_type(error: WireError, body: bytes) -> UpstreamError:
     """
     status = _TYPES.get(error.type, ("", 500))[1]
     message = error.message or "The upstream reported an error without a message."
-    return _build(_code(status, error.type, message), status, error.type, message, body, None)
+    return _build(_code(status, error.type, message), status, error.type, message, body, delay_in_text(message))
 
 
 def _build(code: str, status: int, kind: str, message: str, body: bytes, retry_after: float | None) -> UpstreamError:
