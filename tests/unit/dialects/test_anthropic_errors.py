@@ -53,6 +53,8 @@ def body(kind: str, message: str) -> bytes:
         (504, "timeout_error", "late", "server_error", "upstream"),
         (418, "", "", "invalid_request", "caller"),
         (503, "", "", "overloaded", "upstream"),
+        (503, "api_error", "Internal server error", "overloaded", "upstream"),
+        (429, "api_error", "busy", "rate_limited", "upstream"),
     ],
 )
 def test_classification(status: int, kind: str, message: str, code: str, fault: str) -> None:

@@ -157,11 +157,11 @@ def _plain(body: bytes) -> str:
 
 
 def _code(status: int, kind: str, message: str) -> str:
-    code = (
-        _TYPES[kind][0]
-        if kind in _TYPES
-        else _STATUSES.get(status, "server_error" if status >= 500 else "invalid_request")
-    )
+    # "api_error" is the word for everything: a status that has a meaning of its own says more.
+    if kind in _TYPES and not (kind == "api_error" and status in _STATUSES):
+        code = _TYPES[kind][0]
+    else:
+        code = _STATUSES.get(status, "server_error" if status >= 500 else "invalid_request")
     if code == "invalid_request":
         low = message.lower()
         if "prompt is too long" in low or "exceed context limit" in low or "context window" in low:
