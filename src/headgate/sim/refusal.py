@@ -40,8 +40,7 @@ def refuse_by_fault(fault: Fault, wire: Wire, input_tokens: int, now: float) -> 
     if fault.kind == "context-length":
         answer = _too_long(wire, fault.message, input_tokens)
     elif fault.kind == "quota":
-        message = fault.message or "You exceeded your current quota, please check your plan and billing details."
-        answer = refuse(wire, 429, message, code="insufficient_quota")
+        answer = _out_of_money(wire, fault.message)
     elif fault.kind == "status":
         said, wait = fault.message, fault.retry_after
         if wait is not None and fault.hint == "body":
@@ -64,6 +63,14 @@ def _too_long(wire: Wire, message: str | None, input_tokens: int) -> Answer:
         f"{input_tokens} tokens. Please reduce the length of the messages."
     )
     return refuse(wire, 400, message or usual, param="messages", code="context_length_exceeded")
+
+
+def _out_of_money(wire: Wire, message: str | None) -> Answer:
+    if wire == "anthropic":
+        usual = "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing to top it up."
+        return refuse(wire, 400, message or usual)
+    usual = "You exceeded your current quota, please check your plan and billing details."
+    return refuse(wire, 429, message or usual, code="insufficient_quota")
 
 
 def _wait_headers(fault: Fault, wire: Wire, wait: float, now: float) -> dict[bytes, bytes]:
