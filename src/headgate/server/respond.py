@@ -87,6 +87,7 @@ class StreamWriter:
         """Breaks a long silence: the status, if it has not gone out, and a comment."""
         if self._call.view is None or not self._call.view.stream:
             return
+        self._call.begun = True
         await self._start(None)
         await self._caller.write(self._call.dialect.comment)
 
