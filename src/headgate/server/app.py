@@ -163,7 +163,7 @@ class App:
                 await reply.aclose()
                 raise
         except HeadgateError as error:
-            await self._fail(error, call, caller, writer, close=guard.reading)
+            await self._fail(error, guard, call, caller, writer, close=guard.reading)
         except asyncio.CancelledError:
             await self._cancelled(guard, call, caller, writer)
         finally:
@@ -171,9 +171,17 @@ class App:
             self._guards.discard(guard)
 
     async def _fail(
-        self, error: HeadgateError, call: Call, caller: Caller, writer: StreamWriter | None, *, close: bool
+        self,
+        error: HeadgateError,
+        guard: Guard,
+        call: Call,
+        caller: Caller,
+        writer: StreamWriter | None,
+        *,
+        close: bool,
     ) -> None:
         """Tells an error: as a response, or in band where a stream has begun."""
+        await guard.hush()
         if writer is not None and writer.started:
             await writer.fail(error)
         else:
@@ -188,9 +196,9 @@ class App:
         if task is not None:
             task.uncancel()
         if guard.why == "slow_body":
-            await self._fail(slow_body(), call, caller, writer, close=True)
+            await self._fail(slow_body(), guard, call, caller, writer, close=True)
         elif guard.why == "draining":
-            await self._fail(_draining(), call, caller, writer, close=True)
+            await self._fail(_draining(), guard, call, caller, writer, close=True)
         elif guard.why == "slow_client":
             caller.abort()
 
