@@ -17,7 +17,7 @@ ONE_IS_ENOUGH: dict[str, Any] = {
 WITHOUT: dict[str, Any] = {"retry": {"attempts": 0}, "breaker": {"enabled": False}}
 """``defaults`` under which every call asks its first deployment, once."""
 
-_NO_SICKNESS = frozenset({"rate_limited", "quota", "auth"})
+_NO_SICKNESS = frozenset({"rate_limited"})
 
 
 def verdict(fate: Fate) -> Verdict:
