@@ -331,6 +331,35 @@ def test_a_recorder_whose_url_may_be_old_is_replaced(
     journal.close()
 
 
+def test_a_new_password_needs_no_restart(tmp_path: Path, own_postgres: Postgres) -> None:
+    """Once told of the new URL, keys are read with it, and a recorder that is started gets it."""
+    own_postgres.execute("CREATE ROLE app SUPERUSER LOGIN PASSWORD 'one'")
+    base = own_postgres.new_database()
+    old, new = (f"postgresql://app:{word}@{base.partition('@')[2]}" for word in ("one", "two"))
+    data = DataDir(tmp_path / "data", url=old)
+    ring = KeyRingCache(migrated(data).url, poll_seconds=0.02)
+    own_postgres.execute("ALTER ROLE app PASSWORD 'two'")
+    own_postgres.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'")
+    with pytest.raises(Unavailable, match="password authentication"):
+        open_reader(old)
+    ring.set_url(new)
+    data.set_url(new)
+    assert (data.url, data.given_url, data.database) == (new, new, connections.shown(old))
+    engine = data.open_engine()
+    create_key(engine, "one")
+    engine.dispose()
+    end = time.monotonic() + 5
+    while ring.empty:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    ring.close()
+
+
+def migrated(data: DataDir) -> DataDir:
+    migrate(data.url)
+    return data
+
+
 def test_a_frozen_server_keeps_nobody_for_ever(tmp_path: Path, own_postgres: Postgres) -> None:
     """A question that is not answered in time is an error; keys stay known; closing does not wait for the server."""
     data = DataDir(tmp_path / "data", url=own_postgres.new_database())

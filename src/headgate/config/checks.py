@@ -85,6 +85,15 @@ def check_secret(text: str) -> str:
     return "a key is given by where it lives, `env:NAME` or `file:/path`, never by its value"
 
 
+def check_reference(text: str) -> str:
+    """A secret's reference."""
+    return (
+        "expected `env:NAME` or `file:/path`; `key: none` is for a provider without a key"
+        if text == "none"
+        else (check_secret(text))
+    )
+
+
 def check_header(text: str) -> str:
     """One extra header as ``name: value``."""
     name, _, value = text.partition(": ")
@@ -119,6 +128,11 @@ def check_database(text: str) -> str:
 def check_host(text: str) -> str:
     """An address or name to listen on."""
     return "" if _HOST.fullmatch(text) else "not a host name or IP address"
+
+
+def check_answer(text: str) -> str:
+    """A static answer."""
+    return "" if text.strip() else "an answer is not empty; leave it out where the error is wanted"
 
 
 def check_path(text: str) -> str:

@@ -37,15 +37,25 @@ def upstream(driver: Upstream, clock: Clock) -> AttemptHandler:
             _close(attempt, "failed", error, monotonic())
             raise
         except asyncio.CancelledError:
+            record.sent = record.sent or _sent(attempt)
+            if record.sent:
+                # A hedge that lost is billed by the provider all the same.
+                record.usage = _estimate(attempt, 0)
             _close(attempt, "cancelled", None, monotonic())
             raise
         attempt.content_at = now = monotonic()
         record.first_content_us = int((now - call.started) * 1e6)
-        reply = Reply(ready, answer.source, answer.summary, answer.dialect, answer.headers)
+        reply = Reply(ready, answer.source, answer.summary, answer.dialect, answer.headers, attempt.position)
         reply.on_end(partial(_end, attempt, monotonic))
         return reply
 
     return handler
+
+
+def _sent(attempt: Attempt) -> bool:
+    """Whether the whole request had gone out when the attempt was given up, answered or not: it may be billed then."""
+    pending = getattr(attempt.abort, "__self__", None)
+    return bool(getattr(pending, "sent", False))
 
 
 async def _commit(answer: UpstreamAnswer) -> Sequence[Frame]:

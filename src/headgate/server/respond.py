@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from headgate.core.call import Call
 from headgate.core.errors import HeadgateError
 from headgate.core.event import Frame, Kind
+from headgate.core.record import dispatched
 from headgate.core.reply import Reply
 from headgate.dialects.base import Dialect
 from headgate.server.caller import Caller, Head
@@ -42,7 +43,7 @@ async def send_unary(call: Call, reply: Reply, caller: Caller, guard: Guard) -> 
 def answer_head(call: Call, reply: Reply) -> Head:
     """Returns our own response headers, and the upstream's that may pass."""
     record = call.record
-    head = b"x-headgate-id: %b\r\nx-headgate-attempts: %d\r\n" % (call.id.encode(), len(record.attempts))
+    head = b"x-headgate-id: %b\r\nx-headgate-attempts: %d\r\n" % (call.id.encode(), dispatched(record))
     lost = record.lost
     if record.winner >= 0:
         winner = record.attempts[record.winner]
@@ -86,6 +87,7 @@ class StreamWriter:
         """Breaks a long silence: the status, if it has not gone out, and a comment."""
         if self._call.view is None or not self._call.view.stream:
             return
+        self._call.begun = True
         await self._start(None)
         await self._caller.write(self._call.dialect.comment)
 
@@ -100,6 +102,8 @@ class StreamWriter:
         if reply.dialect != call.dialect.name:
             encoder = call.dialect.encoder(stream=True, model=call.view.model, include_usage=call.view.include_usage)
         frames = await reply.batch()
+        if guard.beating is not None:
+            await guard.beaten()
         await self._start(reply)
         while frames:
             if encoder is None:
@@ -109,6 +113,8 @@ class StreamWriter:
                 data = b"".join([encoder.feed(frame.events) for frame in frames if frame.kind is not Kind.MARKER])
                 call.record.lost[:] = encoder.lost
             if data:
+                if guard.beating is not None:
+                    await guard.beaten()
                 guard.sending_since = guard.now()
                 await self._caller.write(data)
                 guard.sending_since = 0.0
@@ -116,6 +122,7 @@ class StreamWriter:
             frames = await reply.batch()
         if encoder is not None:
             self._held = encoder.end()
+        await guard.hush()
         guard.sending_since = guard.now()
         await self._caller.end(self._held, call.settle)
 

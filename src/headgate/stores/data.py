@@ -74,6 +74,10 @@ class DataDir:
                 new.unlink()
             return file.read_text()
 
+    def set_url(self, url: str) -> None:
+        """Uses this URL for the same Postgres from now on: its password may be another."""
+        self.url = self.given_url = url
+
     @property
     def database(self) -> str:
         """The Postgres database it feeds, as it may be shown, "" for a SQLite file."""
