@@ -27,7 +27,8 @@ def auth(next: Handler, keys: KeyRing, keyless: bool) -> Handler:
 
     Raises (from the handler):
         Unauthenticated: no key, or not one that is valid now.
-        Forbidden: keyless mode, and the request does not come from this machine's own user.
+        Forbidden: keyless mode, and the request does not come from this machine's own user; or the key's terms.
+        BadRequest: a tag that the key's terms ask for is missing.
     """
 
     async def handler(call: Call) -> Reply:
@@ -42,9 +43,26 @@ def auth(next: Handler, keys: KeyRing, keyless: bool) -> Handler:
         if principal.feature:
             record.feature = principal.feature
         record.team = principal.team
+        terms = principal.terms
+        if terms is not None:
+            # Only now: the Record of a refused call names the key.
+            terms.check_address(call.peer)
+            terms.check_call(record.tags)
         return await next(call)
 
     return handler
+
+
+def admit(headers: Mapping[bytes, bytes], peer: str, keys: KeyRing, keyless: bool) -> Principal:
+    """Returns who sent these headers, if from where the key may be used: for all that is no model call.
+
+    Raises:
+        Unauthenticated, Forbidden: as ``auth``.
+    """
+    principal = identify(headers, peer, keys, keyless)
+    if principal.terms is not None:
+        principal.terms.check_address(peer)
+    return principal
 
 
 def identify(headers: Mapping[bytes, bytes], peer: str, keys: KeyRing, keyless: bool) -> Principal:

@@ -11,7 +11,7 @@ from headgate.core.errors import BadRequest, HeadgateError, Unavailable, Unknown
 from headgate.core.record import Record
 from headgate.dialects import models as models_face
 from headgate.dialects.base import Dialect
-from headgate.pipeline.auth import identify
+from headgate.pipeline.auth import admit
 from headgate.server.caller import AsgiCaller, Caller, Receive, Send
 from headgate.server.guard import Guard, Limits
 from headgate.server.intake import check_content, read_settings
@@ -186,7 +186,7 @@ class App:
 
     async def _list_models(self, name: str, core: Core, caller: Caller) -> None:
         headers = caller.headers
-        principal = identify(headers, caller.peer, core.keys, self._keyless)
+        principal = admit(headers, caller.peer, core.keys, self._keyless)
         allowed = principal.models
         shape: models_face.Shape = "anthropic" if b"anthropic-version" in headers else "openai"
         shown = {known: info for known, info in core.models.items() if allowed is None or known in allowed}

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 
 import pytest
 
-from headgate.core.call import Principal
-from headgate.core.errors import Forbidden, Unauthenticated
-from headgate.pipeline.auth import ANONYMOUS, bearer, identify
+from headgate.core.call import Call, Principal
+from headgate.core.errors import Forbidden, HeadgateError, Unauthenticated, Unavailable
+from headgate.core.reply import Reply
+from headgate.core.terms import Terms
+from headgate.pipeline.auth import ANONYMOUS, admit, auth, bearer, identify
 
 from .conftest import Keys
 
@@ -91,3 +94,44 @@ def test_no_keyless_mode_beyond_loopback() -> None:
 def test_bearer_prefers_authorization() -> None:
     """When both are sent the bearer token counts."""
     assert bearer({b"authorization": b"Bearer a", b"x-api-key": b"b"}) == b"a"
+
+
+TERMS = Terms("app", ["10.0.0.0/8"], ("app",), calls=True)
+BOUND = Keys({hashlib.sha256(SECRET).digest(): Principal("k1", "app", terms=TERMS)})
+WITH_KEY = {b"x-api-key": SECRET}
+
+
+def test_the_terms_of_a_key_hold_everywhere() -> None:
+    """What is no model call asks for the address alone."""
+    assert admit(WITH_KEY, "10.0.0.1", BOUND, keyless=False).key_id == "k1"
+    assert admit(WITH_KEY, "9.9.9.9", RING, keyless=False) is ALICE
+    with pytest.raises(Forbidden) as refused:
+        admit(WITH_KEY, "11.0.0.1", BOUND, keyless=False)
+    assert refused.value.code == "address_not_allowed"
+
+
+@pytest.mark.parametrize(
+    ("peer", "tags", "code"),
+    [
+        ("11.0.0.1", {"app": "x"}, "address_not_allowed"),
+        ("10.0.0.1", {}, "missing_tag"),
+        ("10.0.0.1", {"app": "x"}, ""),
+    ],
+)
+async def test_a_call_against_the_terms_is_refused_by_name(
+    make_call: Callable[..., Call], peer: str, tags: dict[str, str], code: str
+) -> None:
+    """It reaches no layer inside, and its Record says whose key it was."""
+    reached = []
+
+    async def inside(call: Call) -> Reply:
+        reached.append(call)
+        raise Unavailable("enough")
+
+    call = make_call(headers=WITH_KEY, peer=peer)
+    call.record.tags = tags
+    with pytest.raises(HeadgateError) as refused:
+        await auth(inside, BOUND, keyless=False)(call)
+    assert refused.value.code == (code or "unavailable")
+    assert bool(reached) is not bool(code)
+    assert call.record.key_id == "k1"
