@@ -16,7 +16,10 @@ VERBS = {
     "sim": ("headgate.cli.sim", "Run a simulated upstream to test against."),
     "records": ("headgate.cli.records", "List the calls that were made."),
     "record": ("headgate.cli.records", "Tell the whole story of one call."),
-    "keys": ("headgate.cli.keys", "Make, list and revoke virtual keys."),
+    "keys": ("headgate.cli.keys", "Make, list, change, rotate and revoke virtual keys."),
+    "users": ("headgate.cli.people", "Make, list, change and delete people."),
+    "teams": ("headgate.cli.people", "Make, list and delete teams."),
+    "audit": ("headgate.cli.audit", "Show who changed what, and prove that the log is whole."),
     "config": ("headgate.cli.config", "Check and explain the configuration."),
     "version": ("headgate.cli.version", "Show the version, and which files are used."),
 }
