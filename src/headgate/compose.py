@@ -61,6 +61,7 @@ class Core:
         keys, journal, clock, ids, loop: as injected.
         ticker: the one timer for short waits.
         closers: what ``aclose`` closes after the connections, in order.
+        data: the data directory, None for a gateway without one.
         created: when it was composed, in seconds since 1970.
     """
 
@@ -100,6 +101,7 @@ class Core:
         self._strict = settings.server.strict_translation
         self._transports: list[Transport] = []
         self.closers: list[Closer] = []
+        self.data: DataDir | None = None
         self._providers = {
             name: self._provider(provider, (transports or {}).get(name))
             for name, provider in settings.providers.items()
@@ -108,6 +110,11 @@ class Core:
         self._direct: dict[str, Deployment] = {}
         self.account = self._build(keyless)
         self.handler: Handler = self.account
+
+    @property
+    def settings(self) -> Settings:
+        """What it was composed of."""
+        return self._settings
 
     async def aclose(self) -> None:
         """Ends connections, then hands the journal over."""
@@ -220,5 +227,6 @@ async def open_core(settings: Settings, *, keyless: bool) -> Core:
     keeper.start()
     ticks = TickJournal(journal, asyncio.get_running_loop())
     core = Core(settings, journal=ticks, keys=keys, keyless=keyless)
+    core.data = data
     core.closers += [ticks, keys, keeper]
     return core

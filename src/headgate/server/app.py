@@ -20,6 +20,7 @@ from headgate.server.status import status_of
 
 if TYPE_CHECKING:
     from headgate.compose import Core
+    from headgate.server.admin.app import Admin
 
 Scope = dict[str, Any]
 _PATHS = {
@@ -29,6 +30,8 @@ _PATHS = {
     "/v1/embeddings": "embeddings",
 }
 _MODELS = "/v1/models"
+_ADMIN = "/admin/"
+_GONE = b'{"error":{"code":"draining","message":"shutting down"}}'
 
 
 class App:
@@ -52,6 +55,7 @@ class App:
         self._dialects: Mapping[str, Dialect] = {}
         self._targets: Mapping[bytes, Dialect] = {}
         self._guards: set[Guard] = set()
+        self._admin: Admin | None = None
         self.draining = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -65,6 +69,8 @@ class App:
         if root and path.startswith(root):
             path = path[len(root) :]
         dialect = self._dialects.get(path)
+        if dialect is None and path.startswith(_ADMIN):
+            return await self._administer(scope, receive, send)
         caller = AsgiCaller(scope, receive, send)
         if dialect is not None and scope["method"] == "POST":
             return await self.serve(caller, dialect)
@@ -87,6 +93,9 @@ class App:
         """Closes the core: connections, journal, key ring."""
         self.draining = True
         core, self._core = self._core, None
+        admin, self._admin = self._admin, None
+        if admin is not None:
+            await asyncio.to_thread(admin.close)
         if core is not None:
             await core.aclose()
 
@@ -170,7 +179,7 @@ class App:
             ready = core is not None and not self.draining
             return await send_json(caller, 200 if ready else 503, b'{"ready":%b}' % (b"true" if ready else b"false"))
         if core is None:
-            return await send_json(caller, 503, b'{"error":{"message":"shutting down"}}')
+            return await send_json(caller, 503, _GONE)
         face = core.dialects["anthropic" if path.startswith("/v1/messages") else "openai_chat"]
         try:
             if path == _MODELS or path.startswith(_MODELS + "/"):
@@ -183,6 +192,21 @@ class App:
         except HeadgateError as error:
             await caller.whole(*render_error(error, face))
         return None
+
+    async def _administer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The admin API; its code is loaded when it is first asked for, on a thread."""
+        if self._admin is None:
+            async with self._starting:
+                if self._core is None:
+                    return await send_json(AsgiCaller(scope, receive, send), 503, _GONE)
+                if self._admin is None:
+                    self._admin = await asyncio.to_thread(self._open_admin)
+        return await self._admin(scope, receive, send)
+
+    def _open_admin(self) -> Admin:
+        from headgate.server.admin.app import Admin
+
+        return Admin(lambda: self._core, self._keyless, self._limits)
 
     async def _list_models(self, name: str, core: Core, caller: Caller) -> None:
         headers = caller.headers

@@ -15,7 +15,7 @@ from msgspec import UNSET, Meta, UnsetType
 from sqlalchemy import Connection, delete, insert, select, update
 
 from headgate.core.errors import BadRequest
-from headgate.core.terms import lesser_role
+from headgate.core.terms import ROLES, lesser_role
 from headgate.stores.change import Change
 from headgate.stores.people import find_user
 from headgate.stores.schema import old_secrets, virtual_keys
@@ -74,7 +74,16 @@ class KeyInfo(msgspec.Struct, frozen=True):
         return "expired" if self.expires_ns is not None and self.expires_ns <= now_ns else "active"
 
 
-_Role = Annotated[str, Meta(description="viewer (reads), developer (also makes calls) or admin (also changes keys).")]
+_Name = Annotated[
+    str, Meta(description="What it is called in records and lists.", extra_json_schema={"maxLength": 100})
+]
+_Role = Annotated[
+    str,
+    Meta(
+        description="viewer (reads), developer (also makes calls) or admin (also changes keys).",
+        extra_json_schema={"enum": list(ROLES)},
+    ),
+]
 _Expires = Annotated[str | None, Meta(description="When it ends: `30d`, `12h`, a date or a time; null for never.")]
 _User = Annotated[str, Meta(description="The user its calls count for; the owner's name where empty.")]
 _Team = Annotated[str, Meta(description="The team its calls count for; the owner's team where empty.")]
@@ -83,7 +92,13 @@ _Models = Annotated[
     list[str] | None, Meta(description="The only models it may use, as names or patterns (`gpt-*`); null for all.")
 ]
 _Direct = Annotated[bool, Meta(description="Whether it may address `provider/model` too.")]
-_Payloads = Annotated[str, Meta(description="`none`, `full`, or empty for what `data.payloads` says.")]
+_Payloads = Annotated[
+    str,
+    Meta(
+        description="`none`, `full`, or empty for what `data.payloads` says.",
+        extra_json_schema={"enum": list(PAYLOAD_POLICIES)},
+    ),
+]
 _Owner = Annotated[str, Meta(description="The person that it belongs to: id, e-mail or name.")]
 _Networks = Annotated[
     list[str] | None, Meta(description="The only client addresses, as networks (`10.0.0.0/8`); null for all.")
@@ -95,7 +110,7 @@ _Metadata = Annotated[dict[str, str], Meta(description="Free words about it; sho
 class KeySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a new key is to be."""
 
-    name: str
+    name: _Name
     role: _Role = "developer"
     expires: _Expires = None
     user: _User = ""
@@ -113,7 +128,7 @@ class KeySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class KeyChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What of a key is to change; what is left out stays."""
 
-    name: str | UnsetType = UNSET
+    name: _Name | UnsetType = UNSET
     role: _Role | UnsetType = UNSET
     expires: _Expires | UnsetType = UNSET
     user: _User | UnsetType = UNSET

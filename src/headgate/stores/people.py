@@ -14,6 +14,7 @@ from msgspec import UNSET, Meta, UnsetType
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from headgate.core.errors import BadRequest
+from headgate.core.terms import ROLES
 from headgate.stores.change import Change
 from headgate.stores.schema import teams, users, virtual_keys
 from headgate.stores.words import VALUE_LIMIT, check_email, check_role, check_word, findable, shown, wrong
@@ -41,7 +42,13 @@ class UserInfo(msgspec.Struct, frozen=True):
 _Name = Annotated[str, Meta(description="What their calls count for in records and limits; unique.")]
 _Email = Annotated[str, Meta(description="Their e-mail address; unique; may be empty.")]
 _TeamName = Annotated[str, Meta(description="The team that they are in; may be empty.")]
-_Role = Annotated[str, Meta(description="viewer, developer or admin: keys of theirs can do no more.")]
+_Role = Annotated[
+    str,
+    Meta(
+        description="viewer, developer or admin: keys of theirs can do no more.",
+        extra_json_schema={"enum": list(ROLES)},
+    ),
+]
 
 
 class TeamSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
