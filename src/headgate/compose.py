@@ -16,6 +16,7 @@ from headgate.config.settings import ProviderSettings, Settings, StepSettings, T
 from headgate.core.call import Deployment, Handler, Timeouts
 from headgate.core.clock import Clock, Ids, SystemClock
 from headgate.core.ports import Journal, KeyRing, Transport
+from headgate.core.terms import Networks
 from headgate.core.ticker import Ticker
 from headgate.dialects.anthropic import Anthropic
 from headgate.dialects.anthropic.count_dialect import AnthropicCount
@@ -62,6 +63,7 @@ class Core:
         ticker: the one timer for short waits.
         closers: what ``aclose`` closes after the connections, in order.
         data: the data directory, None for a gateway without one.
+        proxies: who may tell where a request comes from; None for nobody.
         created: when it was composed, in seconds since 1970.
     """
 
@@ -107,6 +109,7 @@ class Core:
             for name, provider in settings.providers.items()
         }
         self._settings = settings
+        self.proxies = Networks(settings.server.trusted_proxies) if settings.server.trusted_proxies else None
         self._direct: dict[str, Deployment] = {}
         self.account = self._build(keyless)
         self.handler: Handler = self.account
@@ -129,7 +132,7 @@ class Core:
         }
         inner = route(plans, self._direct_deployment, self.clock, lambda: not self.keys.empty)
         inner = decode(inner)
-        inner = auth(inner, self.keys, keyless)
+        inner = auth(inner, self.keys, keyless, self.proxies)
         return Account(inner, self.journal, self.clock, self._settings.data.payloads)
 
     def _deployment(self, step: StepSettings) -> Deployment:

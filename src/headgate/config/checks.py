@@ -105,6 +105,15 @@ def check_host(text: str) -> str:
     return "" if _HOST.fullmatch(text) else "not a host name or IP address"
 
 
+def check_network(text: str) -> str:
+    """An IP address, or a network like ``10.0.0.0/8``."""
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        return "not an address or network; write 127.0.0.1, 10.0.0.0/8 or 2001:db8::/32"
+    return ""
+
+
 def check_path(text: str) -> str:
     """A path in the file system."""
     return "" if text and "\0" not in text else "not a path"

@@ -74,7 +74,7 @@ class Reader:
         if origin is dict:
             return self._dict(node, typing.get_args(hint)[1], rule, path)
         if origin is list:
-            return self._list(node, path)
+            return self._list(node, rule, path)
         if origin is Literal:
             return self._choice(node, typing.get_args(hint), path)
         if hint is bool:
@@ -126,12 +126,12 @@ class Reader:
                 values[key] = value
         return values
 
-    def _list(self, node: Node, path: str) -> Any:
+    def _list(self, node: Node, rule: Rule, path: str) -> Any:
         if not isinstance(node.value, list):
             return self.fail(node, path, f"expected a list, found {_found(node)}")
-        items = []
+        items, inner_rule = [], Rule("", check=rule.check)
         for index, child in enumerate(node.value):
-            items.append(self.value(child, str, _NO_RULE, f"{path}[{index}]"))
+            items.append(self.value(child, str, inner_rule, f"{path}[{index}]"))
         return ["" if item is _BAD else item for item in items]
 
     def _choice(self, node: Node, choices: tuple[str, ...], path: str) -> Any:

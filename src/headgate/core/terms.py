@@ -13,6 +13,9 @@ ROLES = ("viewer", "developer", "admin")
 """Each may do what those before it may: read; make calls; change keys and people."""
 
 _CACHED = 1024
+_LONGEST = 256
+"""Callers choose these words: neither how many are remembered nor how long they are may be theirs to say."""
+
 _WILD = re.compile(r"[*?\[]")
 
 
@@ -43,6 +46,8 @@ class ModelPatterns:
     def __contains__(self, model: str) -> bool:
         known = self._known.get(model)
         if known is None:
+            if len(model) > _LONGEST:
+                return False
             known = model in self._names or self._matches(model) is not None
             if len(self._known) < _CACHED:
                 self._known[model] = known
@@ -57,6 +62,35 @@ def allowed_models(models: Sequence[str]) -> frozenset[str] | ModelPatterns:
     return ModelPatterns(models) if any(_WILD.search(model) for model in models) else frozenset(models)
 
 
+class Networks:
+    """Networks (``10.0.0.0/8``, ``2001:db8::1``), asked by ``address in networks``."""
+
+    __slots__ = ("_known", "_networks")
+
+    def __init__(self, networks: Sequence[str]) -> None:
+        self._networks = tuple(ipaddress.ip_network(one) for one in networks)
+        self._known: dict[str, bool] = {}
+
+    def __contains__(self, address: str) -> bool:
+        known = self._known.get(address)
+        if known is None:
+            if len(address) > _LONGEST:
+                return False
+            known = self._inside(address)
+            if len(self._known) < _CACHED:
+                self._known[address] = known
+        return known
+
+    def _inside(self, address: str) -> bool:
+        try:
+            found = ipaddress.ip_address(address.partition("%")[0])
+        except ValueError:
+            return False
+        if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
+            found = found.ipv4_mapped
+        return any(found in network for network in self._networks)
+
+
 class Terms:
     """The restrictions of a key that has some; one without has no Terms, and pays nothing.
 
@@ -67,34 +101,21 @@ class Terms:
         calls: whether it makes model calls at all.
     """
 
-    __slots__ = ("_calls", "_key", "_known", "_networks", "_tags")
+    __slots__ = ("_calls", "_key", "_networks", "_tags")
 
     def __init__(self, key: str, networks: Sequence[str] | None, tags: Sequence[str], *, calls: bool) -> None:
         self._key = key
-        self._networks = None if networks is None else tuple(ipaddress.ip_network(one) for one in networks)
+        self._networks = None if networks is None else Networks(networks)
         self._tags = tuple(tag.partition("=") for tag in tags)
         self._calls = calls
-        self._known: dict[str, bool] = {}
-
-    @property
-    def addressed(self) -> bool:
-        """Whether the client's address matters."""
-        return self._networks is not None
 
     def check_address(self, address: str) -> None:
         """Raises:
         Forbidden: the key may not be used from this address (``address_not_allowed``).
         """
-        if self._networks is None:
-            return
-        known = self._known.get(address)
-        if known is None:
-            known = self._inside(address)
-            if len(self._known) < _CACHED:
-                self._known[address] = known
-        if not known:
+        if self._networks is not None and address not in self._networks:
             raise Forbidden(
-                f"The key {self._key!r} may not be used from {address or 'an unknown address'}; "
+                f"The key {self._key!r} may not be used from {address[:64] or 'an unknown address'}; "
                 "use it where it is allowed, or have that address added to it.",
                 code="address_not_allowed",
             )
@@ -117,12 +138,3 @@ class Terms:
                     code="missing_tag",
                     param="x-headgate-tags",
                 )
-
-    def _inside(self, address: str) -> bool:
-        try:
-            found = ipaddress.ip_address(address.partition("%")[0])
-        except ValueError:
-            return False
-        if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
-            found = found.ipv4_mapped
-        return any(found in network for network in self._networks or ())

@@ -210,7 +210,7 @@ class App:
 
     async def _list_models(self, name: str, core: Core, caller: Caller) -> None:
         headers = caller.headers
-        principal = admit(headers, caller.peer, core.keys, self._keyless)
+        principal = admit(headers, caller.peer, core.keys, self._keyless, core.proxies)
         allowed = principal.models
         shape: models_face.Shape = "anthropic" if b"anthropic-version" in headers else "openai"
         shown = {known: info for known, info in core.models.items() if allowed is None or known in allowed}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from headgate.core.errors import BadRequest, Forbidden
-from headgate.core.terms import ModelPatterns, Terms, allowed_models, has_role, lesser_role
+from headgate.core.terms import ModelPatterns, Networks, Terms, allowed_models, has_role, lesser_role
 
 
 def test_plain_names_stay_a_set() -> None:
@@ -20,6 +20,8 @@ def test_plain_names_stay_a_set() -> None:
 
 def test_a_pattern_remembers_a_bounded_number_of_names() -> None:
     """Whatever callers ask for, the answers stay right and the memory small."""
+    assert "a" * 300 not in ModelPatterns(["a*"])
+    assert "10.0.0.1" + " " * 300 not in Networks(["0.0.0.0/0"])
     patterns = ModelPatterns(["a*"])
     assert all((f"a{number}" in patterns) and (f"b{number}" not in patterns) for number in range(3000))
     assert len(patterns._known) <= 1024

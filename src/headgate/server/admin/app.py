@@ -119,7 +119,7 @@ class Admin:
         core = self.core
         headers = dict(request.scope["headers"])
         peer = request.client.host if request.client is not None else "127.0.0.1"
-        principal = admit(headers, peer, core.keys, self._keyless)
+        principal = admit(headers, peer, core.keys, self._keyless, core.proxies)
         if not has_role(principal.role, route.role):
             raise Forbidden(
                 f"The key {principal.key_name!r} has the role {principal.role}; {route.name} needs {route.role}."
