@@ -1,7 +1,8 @@
 """Composes settings into one Handler: the only file that knows every layer (DESIGN §2).
 
-Outer to inner: ``account > auth > decode > route > [per deployment: timeout > upstream]``. The layers of
-DESIGN §2 that are not here yet have their place between these; a layer that is not used is not in the chain.
+Outer to inner: ``account > auth > decode > degrade > hedge > route > [per deployment: retry > limit > breaker >
+timeout > upstream]``. The layers of DESIGN §2 that are not here yet have their place between these; a layer that is not
+used is not in the chain.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import time
 from collections.abc import Mapping
 from typing import Protocol, cast
 
-from headgate.config.settings import ProviderSettings, Settings, StepSettings, TimeoutSettings
+import msgspec
+
+from headgate.config.settings import ModelSettings, ProviderSettings, Settings, StepSettings, TimeoutSettings
 from headgate.core.call import Deployment, Handler, Timeouts
-from headgate.core.clock import Clock, Ids, SystemClock
+from headgate.core.clock import Clock, Ids, Random, SystemClock
 from headgate.core.ports import Journal, KeyRing, Transport
 from headgate.core.terms import Networks
 from headgate.core.ticker import Ticker
@@ -26,11 +29,19 @@ from headgate.dialects.models import ModelInfo
 from headgate.dialects.openai_chat import OpenAIChat
 from headgate.pipeline.account import Account
 from headgate.pipeline.auth import auth
+from headgate.pipeline.balance import Group
+from headgate.pipeline.breaker import Breaker, breaker
 from headgate.pipeline.decode import decode
-from headgate.pipeline.route import route
+from headgate.pipeline.degrade import degrade
+from headgate.pipeline.health import Health
+from headgate.pipeline.hedge import HedgePolicy, hedge
+from headgate.pipeline.limit import Limiter, limit
+from headgate.pipeline.retry import Budget, RetryPolicy, retry
+from headgate.pipeline.route import Route, route
 from headgate.pipeline.timeout import timeout
 from headgate.pipeline.upstream import upstream
 from headgate.providers.driver import AllowList, Driver, Provider
+from headgate.providers.keychain import KeyChain
 from headgate.stores.data import DataDir
 from headgate.stores.journal.ticks import TickJournal
 from headgate.stores.keeper import RecorderKeeper
@@ -57,6 +68,7 @@ class Core:
     Attributes:
         handler: the whole onion.
         account: its outermost layer, with its counters.
+        deployments: what is known of every deployment at run time, by ``provider/model``.
         dialects: every client dialect by name.
         models: the configured models by name, in order.
         keys, journal, clock, ids, loop: as injected.
@@ -77,13 +89,14 @@ class Core:
         clock: Clock | None = None,
         ids: Ids | None = None,
         transports: Mapping[str, Transport] | None = None,
+        random: Random | None = None,
     ) -> None:
         """Args:
         settings: what to compose.
         journal: where Records go.
         keys: the virtual keys.
         keyless: whether callers without a key are let in while no key exists.
-        clock, ids: injected by tests.
+        clock, ids, random: injected by tests.
         transports: by provider name, instead of real connections (tests).
         """
         self.clock: Clock = clock or SystemClock()
@@ -110,6 +123,9 @@ class Core:
         }
         self._settings = settings
         self.proxies = Networks(settings.server.trusted_proxies) if settings.server.trusted_proxies else None
+        self._random = (random or Random()).random
+        self.deployments: dict[str, Health] = {}
+        self._healths: dict[tuple[str, msgspec.Struct, msgspec.Struct, msgspec.Struct], Health] = {}
         self._direct: dict[str, Deployment] = {}
         self.account = self._build(keyless)
         self.handler: Handler = self.account
@@ -127,18 +143,75 @@ class Core:
             closer.close()
 
     def _build(self, keyless: bool) -> Account:
-        plans = {
-            name: tuple(self._deployment(step) for step in model.route) for name, model in self._settings.models.items()
+        models = self._settings.models
+        routes = {name: self._route(model) for name, model in models.items()}
+        inner = route(routes, self._direct_deployment, self.clock, lambda: not self.keys.empty)
+        hedged = {
+            name: HedgePolicy(model.hedge.quantile, model.hedge.budget, model.hedge.min_delay)
+            for name, model in models.items()
+            if model.hedge is not None
         }
-        inner = route(plans, self._direct_deployment, self.clock, lambda: not self.keys.empty)
+        if hedged:
+            inner = hedge(inner, hedged, self.ticker)
+        answers = {name: model.answer for name, model in models.items() if model.answer}
+        if answers:
+            inner = degrade(inner, answers)
         inner = decode(inner)
         inner = auth(inner, self.keys, keyless, self.proxies)
         return Account(inner, self.journal, self.clock, self._settings.data.payloads)
 
-    def _deployment(self, step: StepSettings) -> Deployment:
+    def _route(self, model: ModelSettings) -> Route:
+        # Who is hedged, or chosen by it, has its latency watched.
+        watched = model.hedge is not None or any(group.balance == "latency" for group in model.route)
+        groups = [
+            Group(
+                [self._deployment(step, watched=watched) for step in group.steps],
+                group.balance,
+                sticky=group.sticky,
+                random=self._random,
+            )
+            for group in model.route
+        ]
+        instead = {
+            kind: tuple(self._deployment(step, watched=watched) for step in steps) for kind, steps in model.on.items()
+        }
+        return Route(groups, instead)
+
+    def _deployment(self, step: StepSettings, *, watched: bool = False) -> Deployment:
+        """Builds one deployment's own chain of layers around its driver."""
         driver = Driver(self._providers[step.provider], step.model, self.dialects, self._strict)
+        health = self._health(step)
         handler = timeout(upstream(driver, self.clock), self.ticker)
-        return Deployment(step.name, step.provider, step.model, handler, _timeouts(step.timeouts), step.max_tokens)
+        handler = breaker(handler, health.breaker, self.clock, health.latency if watched else None)
+        if step.limit.adaptive or step.limit.concurrency or watched:
+            handler = limit(handler, health.limiter)
+        if step.retry.attempts or self._providers[step.provider].keys is not None:
+            policy = RetryPolicy(step.retry.attempts, step.retry.base, step.retry.cap, eager=step.retry.eager)
+            handler = retry(handler, policy, health.budget, self.clock, self._random)
+        return Deployment(
+            step.name,
+            step.provider,
+            step.model,
+            handler,
+            _timeouts(step.timeouts),
+            step.max_tokens,
+            health=health,
+            weight=step.weight,
+        )
+
+    def _health(self, step: StepSettings) -> Health:
+        """Returns the state that all models share which have this deployment on the same terms."""
+        key = (step.name, step.breaker, step.limit, step.retry)
+        found = self._healths.get(key)
+        if found is None:
+            found = self._healths[key] = Health(
+                Breaker(step.name, random=self._random, **msgspec.structs.asdict(step.breaker)),
+                Limiter(step.name, self.clock.monotonic, **msgspec.structs.asdict(step.limit)),
+                Budget(step.retry.budget),
+                adaptive=step.limit.adaptive,
+            )
+            self.deployments.setdefault(step.name, found)
+        return found
 
     def _direct_deployment(self, name: str) -> Deployment | None:
         """Makes the deployment for ``provider/model``; None where there is no such provider or model."""
@@ -154,6 +227,9 @@ class Core:
             provider=provider_name,
             model=model,
             timeouts=provider.timeouts,
+            retry=provider.retry,
+            breaker=provider.breaker,
+            limit=provider.limit,
             max_tokens=self._settings.defaults.max_tokens,
         )
         made = self._deployment(step)
@@ -180,6 +256,7 @@ class Core:
             response_headers=AllowList(row.response_headers, row.response_prefixes),
             max_tokens_field=settings.max_tokens_field,
             stream_usage=settings.stream_usage,
+            keys=_keychain(settings),
         )
 
 
@@ -187,9 +264,16 @@ def _headers(settings: ProviderSettings) -> bytes:
     lines = {"content-type": "application/json", "accept": "*/*", "user-agent": USER_AGENT}
     for name, value in settings.headers.items():
         lines[name] = value if isinstance(value, str) else value.reveal()
-    if settings.key is not None:
-        lines[settings.row.auth_header] = settings.row.auth_prefix + settings.key.reveal()
+    if len(settings.keys) == 1:
+        lines[settings.row.auth_header] = settings.row.auth_prefix + settings.keys[0].reveal()
     return "".join(f"{name}: {value}\r\n" for name, value in lines.items()).encode("latin-1")
+
+
+def _keychain(settings: ProviderSettings) -> KeyChain | None:
+    if len(settings.keys) < 2:
+        return None
+    start = f"{settings.row.auth_header}: {settings.row.auth_prefix}"
+    return KeyChain([f"{start}{key.reveal()}\r\n".encode("latin-1") for key in settings.keys])
 
 
 def _timeouts(settings: TimeoutSettings) -> Timeouts:

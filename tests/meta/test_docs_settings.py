@@ -5,6 +5,8 @@ from __future__ import annotations
 import pathlib
 import re
 
+import pytest
+
 from headgate.config.load import load_settings
 from headgate.config.reference import settings, update
 from headgate.providers.rows import ROWS
@@ -28,9 +30,11 @@ def test_the_reference_is_up_to_date() -> None:
     assert update(text) == text
 
 
-def test_the_examples_load() -> None:
+@pytest.mark.parametrize("page", ["configuration.md", "reliability.md"])
+def test_the_examples_load(page: str) -> None:
     """Every YAML block of the page is a valid configuration."""
-    blocks = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    blocks = re.findall(r"```yaml\n(.*?)```", PAGE.with_name(page).read_text(), re.DOTALL)
     assert blocks
+    keys = ("UP_KEY", "OPENAI_API_KEY", "ANTHROPIC_API_KEY", "OPENAI_KEY_1", "OPENAI_KEY_2")
     for block in blocks:
-        load_settings(text=block, environ={"UP_KEY": "k", "OPENAI_API_KEY": "k"})
+        load_settings(text=block, environ=dict.fromkeys(keys, "k"))

@@ -99,7 +99,7 @@ def _end(attempt: dict[str, Any]) -> str:
     if attempt["status"]:
         parts.append(f"status {attempt['status']}")
     if attempt["error"]:
-        sent = "" if attempt["sent"] else ", nothing was sent"
+        sent = "" if attempt["sent"] or attempt["outcome"] == "skipped" else ", nothing was sent"
         parts.append(f"{clean(attempt['error'])}: {clean(attempt['error_message'])}{sent}")
     if attempt["finish"]:
         parts.append(f"finish {clean(attempt['finish'])}")

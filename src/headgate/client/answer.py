@@ -21,6 +21,7 @@ from headgate.core.event import (
     ToolCallStart,
     UsageReport,
 )
+from headgate.core.record import dispatched
 from headgate.core.usage import Usage
 
 
@@ -59,7 +60,7 @@ class Answer(msgspec.Struct):
         id: the call's id; ``headgate record ID`` tells its whole story.
         model: the model that answered, in its provider's words.
         deployment: ``provider/model`` that answered.
-        attempts: tries that it took, over all deployments.
+        attempts: tries that it took, over all deployments; what was never sent does not count.
         usage: tokens, or None where neither reported nor estimated.
         choices: every choice, in order.
         vectors: of an embeddings answer, in order of the input.
@@ -154,7 +155,7 @@ class Folder:
         answer = Answer(
             record.id,
             usage=record.usage,
-            attempts=len(record.attempts),
+            attempts=dispatched(record),
             choices=[self._choices[index] for index in sorted(self._choices)],
             vectors=[self._vectors[index] for index in sorted(self._vectors)],
             latency=max(0, record.duration_us) / 1e6,

@@ -83,6 +83,15 @@ def check_secret(text: str) -> str:
     return "a key is given by where it lives, `env:NAME` or `file:/path`, never by its value"
 
 
+def check_reference(text: str) -> str:
+    """A secret's reference."""
+    return (
+        "expected `env:NAME` or `file:/path`; `key: none` is for a provider without a key"
+        if text == "none"
+        else (check_secret(text))
+    )
+
+
 def check_header(text: str) -> str:
     """One extra header as ``name: value``."""
     name, _, value = text.partition(": ")
@@ -112,6 +121,11 @@ def check_network(text: str) -> str:
     except ValueError:
         return "not an address or network; write 127.0.0.1, 10.0.0.0/8 or 2001:db8::/32"
     return ""
+
+
+def check_answer(text: str) -> str:
+    """A static answer."""
+    return "" if text.strip() else "an answer is not empty; leave it out where the error is wanted"
 
 
 def check_path(text: str) -> str:

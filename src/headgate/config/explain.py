@@ -7,10 +7,20 @@ from typing import Any
 
 import msgspec
 
+from headgate.config.ledger import POLICIES, Origin
 from headgate.config.load import Loaded
 from headgate.config.nodes import join
 from headgate.config.reader import fields
-from headgate.config.settings import DataSettings, ModelSettings, ProviderSettings, ServerSettings, TimeoutSettings
+from headgate.config.schema import DefaultsConfig
+from headgate.config.settings import (
+    DataSettings,
+    DefaultSettings,
+    HedgeSettings,
+    ModelSettings,
+    ProviderSettings,
+    ServerSettings,
+    StepSettings,
+)
 from headgate.config.units import show_bytes, show_seconds
 from headgate.providers.secret import Secret
 
@@ -62,27 +72,31 @@ def show_json(loaded: Loaded, lines: list[Line]) -> str:
 def _values(loaded: Loaded) -> Iterator[tuple[str, Any]]:
     settings = loaded.settings
     for provider in settings.providers.values():
-        yield from _provider(provider)
+        yield from _provider(provider, loaded.origins)
     for model in settings.models.values():
-        yield from _model(model, settings.providers)
+        yield from _model(model, loaded)
     yield from _struct(settings.server, "server")
     yield from _struct(settings.data, "data")
-    yield from _timeouts(settings.defaults.timeouts, "defaults.timeouts")
+    yield from _policies(settings.defaults, "defaults")
     yield "defaults.max_tokens", settings.defaults.max_tokens
     if settings.admin_key is not None:
         yield "admin_key", _secret(settings.admin_key)
 
 
-def _provider(provider: ProviderSettings) -> Iterator[tuple[str, Any]]:
+def _provider(provider: ProviderSettings, origins: dict[str, Origin]) -> Iterator[tuple[str, Any]]:
     path = join("providers", provider.name)
     yield f"{path}.type", provider.row.name
     yield f"{path}.dialect", provider.dialects[0]
     if not provider.row.embedded:
         yield f"{path}.url", provider.url
-        yield f"{path}.key", "none" if provider.key is None else _secret(provider.key)
+        if f"{path}.keys" in origins:
+            for index, key in enumerate(provider.keys):
+                yield f"{path}.keys[{index}]", _secret(key)
+        else:
+            yield f"{path}.key", _secret(provider.keys[0]) if provider.keys else "none"
         for name, value in provider.headers.items():
             yield join(f"{path}.headers", name), _secret(value) if isinstance(value, Secret) else value
-    yield from _timeouts(provider.timeouts, f"{path}.timeouts")
+    yield from _policies(provider, path)
     yield f"{path}.max_tokens_field", provider.max_tokens_field
     yield f"{path}.stream_usage", provider.stream_usage
     if not provider.row.embedded:
@@ -91,21 +105,49 @@ def _provider(provider: ProviderSettings) -> Iterator[tuple[str, Any]]:
         yield f"{path}.proxy", provider.proxy
 
 
-def _model(model: ModelSettings, providers: dict[str, ProviderSettings]) -> Iterator[tuple[str, Any]]:
-    path = join("models", model.name)
-    for index, step in enumerate(model.route):
+def _model(model: ModelSettings, loaded: Loaded) -> Iterator[tuple[str, Any]]:
+    path, providers = join("models", model.name), loaded.settings.providers
+    for index, group in enumerate(model.route):
         below = f"{path}.route[{index}]"
-        yield below, step.name
-        if step.timeouts != providers[step.provider].timeouts:
-            yield from _timeouts(step.timeouts, f"{below}.timeouts")
+        if f"{below}.of" in loaded.origins:
+            for place, step in enumerate(group.steps):
+                yield from _step(step, f"{below}.of[{place}]", providers, loaded.origins)
+            yield f"{below}.balance", group.balance
+            yield f"{below}.sticky", group.sticky
+        else:
+            yield from _step(group.steps[0], below, providers, loaded.origins)
+    for kind, steps in model.on.items():
+        for index, step in enumerate(steps):
+            yield from _step(step, f"{path}.on.{kind}[{index}]", providers, loaded.origins)
+    if model.hedge is None:
+        yield f"{path}.hedge", False
+    else:
+        yield from _struct(model.hedge, f"{path}.hedge")
+    if model.answer:
+        yield f"{path}.answer", model.answer
     yield f"{path}.max_tokens", model.max_tokens
     if model.description:
         yield f"{path}.description", model.description
 
 
-def _timeouts(timeouts: TimeoutSettings, path: str) -> Iterator[tuple[str, Any]]:
-    for name, value in msgspec.structs.asdict(timeouts).items():
-        yield f"{path}.{name}", value
+def _step(
+    step: StepSettings, path: str, providers: dict[str, ProviderSettings], origins: dict[str, Origin]
+) -> Iterator[tuple[str, Any]]:
+    """Shows a deployment, in the form it was written in, and of what it inherits whatever its provider has not."""
+    is_mapping = f"{path}.use" in origins
+    yield f"{path}.use" if is_mapping else path, step.name
+    if is_mapping or ".of[" in path:
+        yield f"{path}.weight", step.weight
+    provider = providers[step.provider]
+    for name in POLICIES:
+        policy = getattr(step, name)
+        if policy != getattr(provider, name):
+            yield from _struct(policy, f"{path}.{name}")
+
+
+def _policies(settings: ProviderSettings | DefaultSettings, path: str) -> Iterator[tuple[str, Any]]:
+    for name in POLICIES:
+        yield from _struct(getattr(settings, name), f"{path}.{name}")
 
 
 def _struct(struct: msgspec.Struct, path: str) -> Iterator[tuple[str, Any]]:
@@ -123,14 +165,14 @@ def _secret(secret: Secret) -> str:
 def _text(path: str, value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    if ".timeouts." in path and isinstance(value, float):
-        return show_seconds(value)
-    unit = _UNITS.get(path)
+    if isinstance(value, str):
+        return value.replace("\n", "\\n")
+    unit = _UNITS.get(path) or _UNITS.get(".".join(path.rsplit(".", 2)[-2:]))
     if unit == "bytes":
         return show_bytes(value)
     if unit == "seconds":
         return show_seconds(value)
-    return f"{value:g} days" if unit == "days" else str(value)
+    return f"{value:g} days" if unit == "days" else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _units(cls: type[msgspec.Struct], prefix: str) -> dict[str, str]:
@@ -143,4 +185,10 @@ def _units(cls: type[msgspec.Struct], prefix: str) -> dict[str, str]:
     return found
 
 
-_UNITS = _units(ServerSettings, "server.") | _units(DataSettings, "data.")
+_UNITS = (
+    _units(ServerSettings, "server.")
+    | _units(DataSettings, "data.")
+    | _units(DefaultsConfig, "")
+    | _units(HedgeSettings, "hedge.")
+)
+"""By whole path, and by the last two parts of what may stand in several places (``retry.base``)."""

@@ -9,9 +9,10 @@ from typing import Any
 
 import msgspec
 
+from headgate.config.ledger import Ledger, Origin
 from headgate.config.nodes import Node, Problem
 from headgate.config.reader import Reader
-from headgate.config.resolve import Origin, Resolver
+from headgate.config.resolve import Resolver
 from headgate.config.rule import Rule
 from headgate.config.schema import Config
 from headgate.config.settings import DEFAULT_DATA_DIR, DataSettings, Settings
@@ -63,7 +64,8 @@ def load(
     reader = Reader(problems)
     written = reader.read(_parse(data, source, problems), Config) if data is not None else Config()
     base = path.parent if path is not None else pathlib.Path.cwd()
-    resolver = Resolver(written, reader, source, base, env)
+    ledger = Ledger(reader, source)
+    resolver = Resolver(written, ledger, base, env)
     resolver.override("data.dir", "HEADGATE_DATA", env.get("HEADGATE_DATA"), environment=True)
     for target, (name, value) in (overrides or {}).items():
         resolver.override(target, name, value)
@@ -71,7 +73,7 @@ def load(
     if problems:
         problems.sort(key=lambda problem: problem.line)
         raise ConfigError("\n".join(problem.show(source) for problem in problems))
-    return Loaded(settings, resolver.origins)
+    return Loaded(settings, ledger.origins)
 
 
 def find_file(

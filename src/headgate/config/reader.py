@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import types
 import typing
 from typing import Annotated, Any, Literal, TypeVar
@@ -12,7 +13,7 @@ import msgspec
 from headgate.config.checks import check_model, check_name
 from headgate.config.nodes import Node, Problem, join
 from headgate.config.rule import Rule
-from headgate.config.schema import ModelConfig, ProviderConfig
+from headgate.config.schema import GroupConfig, ModelConfig, ProviderConfig, StepConfig
 from headgate.config.units import parse_bytes, parse_seconds, show_bytes, show_seconds
 from headgate.providers.rows import DIALECTS, ROWS
 
@@ -70,11 +71,11 @@ class Reader:
         self.lines.setdefault(path, node.line)
         origin = typing.get_origin(hint)
         if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
-            return self._struct(node, hint, path)
+            return self._struct(node, hint, path) if not rule.off else self._switch(node, hint, path)
         if origin is dict:
-            return self._dict(node, typing.get_args(hint)[1], rule, path)
+            return self._dict(node, typing.get_args(hint), rule, path)
         if origin is list:
-            return self._list(node, rule, path)
+            return self._list(node, typing.get_args(hint)[0], rule, path)
         if origin is Literal:
             return self._choice(node, typing.get_args(hint), path)
         if hint is bool:
@@ -103,12 +104,24 @@ class Reader:
                 values[key] = value
         return cls(**values)
 
-    def _dict(self, node: Node, inner: Any, rule: Rule, path: str) -> Any:
+    def _switch(self, node: Node, cls: type[msgspec.Struct], path: str) -> Any:
+        """Reads a mapping that ``false`` switches off, and that is off where it is not written."""
+        if node.value is False:
+            return None
+        if node.value is None or node.value is True:
+            found = f"found {node.kind}; {{}} takes the defaults"
+            return self.fail(node, path, f"expected a mapping of settings or false, {found}")
+        return self._struct(node, cls, path)
+
+    def _dict(self, node: Node, kinds: tuple[Any, ...], rule: Rule, path: str) -> Any:
+        keys, inner = kinds
         if node.value is None:
             return {}
         if not isinstance(node.value, dict):
-            return self.fail(node, path, f"expected a mapping, found {_found(node)}")
+            return self.fail(node, path, f"expected a mapping, found {_found(node, rule)}")
         check, inner_rule = _NAME_CHECKS.get(inner), Rule("", secret=rule.secret)
+        if typing.get_origin(keys) is Literal:
+            check = functools.partial(_check_kind, kinds=typing.get_args(keys))
         values = {}
         for key, child in node.value.items():
             below = join(path, key)
@@ -126,13 +139,34 @@ class Reader:
                 values[key] = value
         return values
 
-    def _list(self, node: Node, rule: Rule, path: str) -> Any:
+    def _list(self, node: Node, inner: Any, rule: Rule, path: str) -> Any:
         if not isinstance(node.value, list):
-            return self.fail(node, path, f"expected a list, found {_found(node)}")
-        items, inner_rule = [], Rule("", check=rule.check)
+            return self.fail(node, path, f"expected a list, found {_found(node, rule)}")
+        items: list[Any] = []
+        inner_rule = Rule("", check=rule.check, secret=rule.secret)
         for index, child in enumerate(node.value):
-            items.append(self.value(child, str, inner_rule, f"{path}[{index}]"))
-        return ["" if item is _BAD else item for item in items]
+            below = f"{path}[{index}]"
+            if inner is str:
+                item = self.value(child, str, inner_rule, below)
+                items.append("" if item is _BAD else item)
+            else:
+                item = self._step(child, inner is not StepConfig, below)
+                items.append(StepConfig() if item is _BAD else item)
+        return items
+
+    def _step(self, node: Node, groups: bool, path: str) -> Any:
+        """Reads ``provider/model``, a mapping with ``use``, or (where ``groups`` may stand) one with ``of``."""
+        self.lines.setdefault(path, node.line)
+        if isinstance(node.value, str):
+            return StepConfig(use=node.value)
+        if not isinstance(node.value, dict):
+            return self.fail(node, path, f"expected provider/model or a mapping, found {_found(node)}")
+        if not groups and "of" in node.value:
+            message = 'unknown setting "of"; a group holds deployments, no groups'
+            self.problems.append(Problem(node.keys["of"], f"{path}.of", message))
+            return _BAD
+        is_group = "use" not in node.value and not node.value.keys().isdisjoint(fields(GroupConfig))
+        return self._struct(node, GroupConfig if is_group else StepConfig, path)
 
     def _choice(self, node: Node, choices: tuple[str, ...], path: str) -> Any:
         text = "" if node.value is None else node.value
@@ -147,7 +181,7 @@ class Reader:
         number = node.value
         if isinstance(number, str) and rule.unit:
             number = _amount(number, rule)
-        if isinstance(number, bool) or not isinstance(number, (int, float)):
+        if isinstance(number, bool) or not isinstance(number, (int, float)) or not math.isfinite(number):
             return self.fail(node, path, f"expected {_expected(kind, rule)}, found {_found(node)}")
         if kind is int and number != int(number):
             return self.fail(node, path, f"expected a whole number, found {_found(node)}")
@@ -173,6 +207,10 @@ class Reader:
         return self.fail(node, path, wrong) if wrong else text
 
 
+def _check_kind(name: str, kinds: tuple[str, ...]) -> str:
+    return "" if name in kinds else f'unknown kind of failure "{name[:80]}"{nearest(name, kinds, "kinds")}'
+
+
 def _amount(text: str, rule: Rule) -> float | None:
     if rule.unit == "bytes":
         return parse_bytes(text)
@@ -196,8 +234,10 @@ def _show(number: float | None, rule: Rule) -> str:
         return show_bytes(int(number))
     if rule.unit == "seconds":
         return show_seconds(number)
-    return f"{number:g} days" if rule.unit == "days" else str(number)
+    if rule.unit == "days":
+        return f"{number:g} days"
+    return str(int(number) if number == int(number) else number)
 
 
-def _found(node: Node) -> str:
-    return f"{node.value[:80]!r}" if isinstance(node.value, str) else node.kind
+def _found(node: Node, rule: Rule = _NO_RULE) -> str:
+    return f"{node.value[:80]!r}" if isinstance(node.value, str) and not rule.secret else node.kind

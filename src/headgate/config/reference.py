@@ -13,12 +13,14 @@ import msgspec
 from headgate.config.reader import fields
 from headgate.config.rule import Rule
 from headgate.config.schema import Config
-from headgate.config.settings import TimeoutSettings
+from headgate.config.settings import DefaultSettings
 from headgate.config.units import show_bytes, show_seconds
 from headgate.providers.rows import DIALECTS, ROWS
 
 BEGIN = "<!-- settings: made by `python -m headgate.config.reference docs/configuration.md` -->"
 END = "<!-- end of settings -->"
+
+_BUILT_IN = DefaultSettings()
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -55,30 +57,43 @@ def update(text: str) -> str:
     return head + render() + tail if begin and end else text
 
 
-def _walk(cls: type[msgspec.Struct], prefix: str) -> Iterator[Setting]:
-    defaults = msgspec.structs.asdict(TimeoutSettings() if prefix == "defaults.timeouts." else cls())
+def _walk(cls: type[msgspec.Struct], prefix: str, defaults: msgspec.Struct | None = None) -> Iterator[Setting]:
+    defaults = defaults or cls()
     for name, (hint, rule) in fields(cls).items():
         path = f"{prefix}{name}"
-        inner = typing.get_args(hint)[-1] if typing.get_origin(hint) is dict else None
+        default = getattr(defaults, name)
+        arguments = typing.get_args(hint)
+        inner = arguments[-1] if typing.get_origin(hint) is dict else None
+        if rule.off:
+            yield Setting(path, "mapping, or `false`", "`false`", rule.doc)
         if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
-            yield from _walk(hint, f"{path}.")
+            yield from _walk(hint, f"{path}.", getattr(_BUILT_IN, name) if prefix == "defaults." else None)
         elif isinstance(inner, type) and issubclass(inner, msgspec.Struct):
             yield from _walk(inner, f"{path}.NAME.")
         else:
-            yield Setting(path, _holds(hint, rule), _default(defaults[name], rule), rule.doc)
+            yield Setting(path, _holds(hint, rule), _default(default, rule), rule.doc)
+        if typing.get_origin(hint) is list:
+            for struct in typing.get_args(arguments[0]) or arguments:
+                if issubclass(struct, msgspec.Struct):
+                    yield from _walk(struct, f"{path}[N].")
 
 
 def _holds(hint: Any, rule: Rule) -> str:
     if rule.choices:
         return "a type, see below" if rule.choices == "rows" else _either(DIALECTS)
-    if typing.get_origin(hint) is Literal:
-        return _either(typing.get_args(hint))
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        return _either(arguments)
+    if origin is dict and typing.get_origin(arguments[0]) is Literal:
+        return f"mapping of lists, by {_either(typing.get_args(arguments[0]))}"
     if hint is bool:
         return "`true` or `false`"
     if hint in (int, float):
         unit = {"seconds": "time", "bytes": "size", "days": "time (plain: days)"}.get(rule.unit, "number")
         return f"{unit}, {_amount(rule.low, rule)} to {_amount(rule.high, rule)}"
-    return "list of texts" if typing.get_origin(hint) is list else "mapping" if hint is not str else "text"
+    if origin is list:
+        return "list of texts" if arguments[0] is str else "list of deployments"
+    return "mapping" if hint is not str else "text"
 
 
 def _default(value: Any, rule: Rule) -> str:
@@ -96,7 +111,7 @@ def _amount(value: float | None, rule: Rule) -> str:
         return show_bytes(int(value))
     if rule.unit == "seconds":
         return show_seconds(value)
-    return f"{value:g}d" if rule.unit == "days" else f"{value}"
+    return f"{value:g}d" if rule.unit == "days" else f"{value:g}" if isinstance(value, float) else f"{value}"
 
 
 def _either(words: tuple[str, ...]) -> str:

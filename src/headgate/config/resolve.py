@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
-from headgate.config.nodes import Node, Problem, join
+from headgate.config.ledger import Ledger, Origin
+from headgate.config.nodes import Node, join
+from headgate.config.plans import Plans
 from headgate.config.reader import Reader, fields, nearest
-from headgate.config.schema import Config, ModelConfig, ProviderConfig, TimeoutsConfig
+from headgate.config.schema import Config, ModelConfig, ProviderConfig, StepConfig
 from headgate.config.settings import (
     DefaultSettings,
-    ModelSettings,
     ProviderSettings,
     Settings,
-    StepSettings,
-    TimeoutSettings,
 )
 from headgate.core.errors import ConfigError
 from headgate.providers.discovery import discover, find_key
@@ -28,25 +27,15 @@ FIRST_MODEL = "sim/echo"
 """The model that answers on a machine where nothing is configured."""
 
 
-class Origin(msgspec.Struct, frozen=True):
-    """Where a value came from: ``kind``, and which file and line, variable, option or row."""
-
-    kind: Literal["file", "environment", "command line", "provider row", "defaults section"]
-    name: str
-
-
 class Resolver:
-    """Makes Settings of what was written. Everything wrong is told to the reader's problems."""
+    """Makes Settings of what was written. Everything wrong is told to the ledger."""
 
-    def __init__(
-        self, written: Config, reader: Reader, source: str, base: pathlib.Path, environ: Mapping[str, str]
-    ) -> None:
+    def __init__(self, written: Config, ledger: Ledger, base: pathlib.Path, environ: Mapping[str, str]) -> None:
         self._written = written
-        self._reader = reader
+        self._ledger = ledger
         self._base = base
         self._environ = environ
         self._overrides: dict[str, dict[str, Any]] = {"server": {}, "data": {}}
-        self.origins = {path: Origin("file", f"{source}:{line}") for path, line in reader.lines.items()}
 
     def override(self, path: str, name: str, value: Any, *, environment: bool = False) -> None:
         """Sets ``server.X`` or ``data.X`` from an option or a variable; None and "" mean it was not given."""
@@ -55,26 +44,27 @@ class Resolver:
         section, _, field = path.partition(".")
         struct: type[msgspec.Struct] = type(getattr(self._written, section))
         hint, rule = fields(struct)[field]
-        before = len(self._reader.problems)
-        read = Reader(self._reader.problems).value(Node(0, value), hint, rule, name)
-        if len(self._reader.problems) == before:
+        before = len(self._ledger.problems)
+        read = Reader(self._ledger.problems).value(Node(0, value), hint, rule, name)
+        if len(self._ledger.problems) == before:
             self._overrides[section][field] = read
-            self.origins[path] = Origin("environment" if environment else "command line", name)
+            self._ledger.origins[path] = Origin("environment" if environment else "command line", name)
 
     def settings(self, file: str | None) -> Settings:
         """Returns the settings, to be used only if no problem was told."""
         written = self._written
-        defaults = DefaultSettings(
-            timeouts=self._timeouts(written.defaults.timeouts, TimeoutSettings(), "defaults.timeouts", ""),
-            max_tokens=written.defaults.max_tokens,
-        )
+        policies = self._ledger.inherit(written.defaults, DefaultSettings(), "defaults", "")
+        defaults = DefaultSettings(max_tokens=written.defaults.max_tokens, **policies)
         providers = self._providers(defaults)
-        models = {name: self._model(name, model, providers, defaults) for name, model in written.models.items()}
+        plans = Plans(self._ledger, providers, written.providers, defaults)
+        models = {name: plans.model(name, model) for name, model in written.models.items()}
         if not models:
-            models = {FIRST_MODEL: self._model(FIRST_MODEL, ModelConfig(route=[FIRST_MODEL]), providers, defaults)}
+            models = {FIRST_MODEL: plans.model(FIRST_MODEL, ModelConfig(route=[StepConfig(use=FIRST_MODEL)]))}
         server = msgspec.structs.replace(written.server, **self._overrides["server"])
         data = msgspec.structs.replace(written.data, **self._overrides["data"])
-        base = pathlib.Path() if "dir" in self._overrides["data"] or "data.dir" not in self.origins else self._base
+        base = (
+            pathlib.Path() if "dir" in self._overrides["data"] or "data.dir" not in self._ledger.origins else self._base
+        )
         data = msgspec.structs.replace(data, dir=str((base / data.dir).absolute()))
         return Settings(
             providers=providers,
@@ -86,19 +76,6 @@ class Resolver:
             file=file,
         )
 
-    def _tell(self, path: str, message: str) -> None:
-        line = self._reader.lines.get(path, 0)
-        above = path
-        while not line and ("." in above or "[" in above):
-            above = above[: max(above.rfind("."), above.rfind("["))]
-            line = self._reader.lines.get(above, 0)
-        self._reader.problems.append(Problem(line, path, message))
-
-    def _known_bad(self, path: str) -> bool:
-        """Whether a problem with this path, or below it, is told already."""
-        below = (f"{path}.", f"{path}[")
-        return any(problem.path == path or problem.path.startswith(below) for problem in self._reader.problems)
-
     # providers
 
     def _providers(self, defaults: DefaultSettings) -> dict[str, ProviderSettings]:
@@ -109,7 +86,7 @@ class Resolver:
                 providers[name] = provider
         for name, (variable, _) in discover(self._environ).items():
             if name not in self._written.providers:
-                self.origins[f"providers.{name}"] = Origin("environment", variable)
+                self._ledger.origins[f"providers.{name}"] = Origin("environment", variable)
                 provider = self._provider(name, ProviderConfig(), defaults)
                 if provider is not None:
                     providers[name] = provider
@@ -129,63 +106,81 @@ class Resolver:
             return None
         field = written.max_tokens_field or row.max_tokens_field
         if row.dialects == ("anthropic",) and field != "max_tokens":
-            self._tell(f"{path}.max_tokens_field", "the anthropic dialect has max_tokens only")
+            self._ledger.tell(f"{path}.max_tokens_field", "the anthropic dialect has max_tokens only")
         for field_name in ("dialect", "url", "max_tokens_field", "stream_usage"):
-            self.origins.setdefault(f"{path}.{field_name}", Origin("provider row", row.name))
+            self._ledger.origins.setdefault(f"{path}.{field_name}", Origin("provider row", row.name))
         return ProviderSettings(
             name=name,
             row=row,
             dialects=row.dialects,
             url=url,
-            key=self._key(row, written, path),
+            keys=self._keys(row, written, path),
             headers=self._headers(written, path),
-            timeouts=self._timeouts(written.timeouts, defaults.timeouts, f"{path}.timeouts", "defaults.timeouts"),
             max_tokens_field=field,
             stream_usage=row.stream_usage if written.stream_usage is None else written.stream_usage,
             max_connections=written.max_connections,
             ca_file=self._ca_file(written, path),
             proxy=written.proxy,
+            **self._ledger.inherit(written, defaults, path, "defaults"),
         )
 
     def _row(self, name: str, written: ProviderConfig, path: str) -> ProviderRow | None:
-        if self._known_bad(f"{path}.type") or self._known_bad(f"{path}.dialect"):
+        if self._ledger.known_bad(f"{path}.type") or self._ledger.known_bad(f"{path}.dialect"):
             return None
         kind = written.type or (name if name in ROWS and written.dialect is None else None)
         if kind is None and written.dialect is None:
-            if not self._known_bad(path):
+            if not self._ledger.known_bad(path):
                 hint = nearest(name, ROWS, "types")
-                self._tell(path, f'wants a `type`, or a `dialect` with a `url`; "{name}" is no known type{hint}')
+                self._ledger.tell(path, f'wants a `type`, or a `dialect` with a `url`; "{name}" is no known type{hint}')
             return None
         row = ROWS[kind] if kind is not None else GENERIC[written.dialect or ""]
         if written.dialect is not None and written.dialect not in row.dialects:
-            self._tell(
+            self._ledger.tell(
                 f"{path}.dialect", f"type {row.name} speaks {row.dialects[0]}; leave `type` out to use another dialect"
             )
             return None
         if name == "sim" and not row.embedded:
-            self._tell(path, 'the name "sim" belongs to the embedded simulator; choose another')
+            self._ledger.tell(path, 'the name "sim" belongs to the embedded simulator; choose another')
             return None
         if written.type is None:
-            self.origins.setdefault(f"{path}.type", Origin("provider row", row.name))
+            self._ledger.origins.setdefault(f"{path}.type", Origin("provider row", row.name))
         return row
 
     def _url(self, row: ProviderRow, written: ProviderConfig, path: str) -> str | None:
         if row.embedded:
-            for field in ("url", "key", "headers", "max_connections", "ca_file", "proxy"):
-                if f"{path}.{field}" in self._reader.lines:
+            for field in ("url", "key", "keys", "headers", "max_connections", "ca_file", "proxy"):
+                if f"{path}.{field}" in self._ledger.lines:
                     hint = "; for a `headgate sim` use `dialect` and `url`" if field == "url" else ""
-                    self._tell(f"{path}.{field}", f"the embedded simulator has no {field}{hint}")
+                    self._ledger.tell(f"{path}.{field}", f"the embedded simulator has no {field}{hint}")
             return ""
         url = written.url or row.url
         if not url:
-            if not self._known_bad(f"{path}.url"):
-                self._tell(path, "has no `url`: write its base URL, e.g. http://127.0.0.1:9000/v1")
+            if not self._ledger.known_bad(f"{path}.url"):
+                self._ledger.tell(path, "has no `url`: write its base URL, e.g. http://127.0.0.1:9000/v1")
             return None
         return url.rstrip("/")
 
+    def _keys(self, row: ProviderRow, written: ProviderConfig, path: str) -> tuple[Secret, ...]:
+        below = f"{path}.keys"
+        if below not in self._ledger.lines:
+            key = self._key(row, written, path)
+            return () if key is None else (key,)
+        if f"{path}.key" in self._ledger.lines:
+            self._ledger.tell(below, "stands beside `key`: write one of the two")
+        if not written.keys and not self._ledger.known_bad(below):
+            self._ledger.tell(below, "is empty: list at least one `env:NAME` or `file:/path`, or write `key: none`")
+        keys: dict[str, Secret] = {}
+        for index, reference in enumerate(written.keys):
+            if reference in keys:
+                self._ledger.tell(f"{below}[{index}]", f"{reference} stands in this list already")
+            secret = self._secret(reference, f"{below}[{index}]") if reference else None
+            if secret is not None:
+                keys[reference] = secret
+        return tuple(keys.values())
+
     def _key(self, row: ProviderRow, written: ProviderConfig, path: str) -> Secret | None:
         path = f"{path}.key"
-        if written.key == "none" or self._known_bad(path):
+        if written.key == "none" or self._ledger.known_bad(path):
             return None
         if written.key is not None:
             return self._secret(written.key, path)
@@ -193,14 +188,16 @@ class Resolver:
             return None
         names = " or ".join(f"{name} (or {name}_FILE)" for name in row.key_env)
         if written.url is not None and written.url.rstrip("/") != row.url:
-            self._tell(path, f"{names} belongs to {row.url}; at another URL name the key, or write `key: none`")
+            self._ledger.tell(path, f"{names} belongs to {row.url}; at another URL name the key, or write `key: none`")
             return None
         found = find_key(row, self._environ)
         if found is None:
             if row.key_required:
-                self._tell(path, f"no key for {row.title}: set {names}, or write `key: env:NAME` or `key: file:/path`")
+                self._ledger.tell(
+                    path, f"no key for {row.title}: set {names}, or write `key: env:NAME` or `key: file:/path`"
+                )
             return None
-        self.origins[path] = Origin("environment", found[0])
+        self._ledger.origins[path] = Origin("environment", found[0])
         return self._secret(found[1], path)
 
     def _secret(self, reference: str, path: str) -> Secret | None:
@@ -210,7 +207,7 @@ class Resolver:
             message = error.message
             if reference.startswith("env:") and reference[4:] not in self._environ:
                 message += self._near_variable(reference[4:])
-            self._tell(path, message)
+            self._ledger.tell(path, message)
             return None
 
     def _near_variable(self, name: str) -> str:
@@ -222,7 +219,7 @@ class Resolver:
         for name, text in written.headers.items():
             below = join(f"{path}.headers", name)
             if name.lower() in headers:
-                self._tell(below, "the same header twice (case does not count)")
+                self._ledger.tell(below, "the same header twice (case does not count)")
             elif text.startswith(("env:", "file:")):
                 secret = self._secret(text, below)
                 if secret is not None:
@@ -237,89 +234,15 @@ class Resolver:
         file = (self._base / written.ca_file).absolute()
         try:
             if b"-----BEGIN CERTIFICATE-----" not in file.read_bytes():
-                self._tell(f"{path}.ca_file", f"no PEM certificate in {file}")
+                self._ledger.tell(f"{path}.ca_file", f"no PEM certificate in {file}")
         except OSError as error:
-            self._tell(f"{path}.ca_file", f"can not read file {file}: {error.strerror}")
+            self._ledger.tell(f"{path}.ca_file", f"can not read file {file}: {error.strerror}")
         return str(file)
 
     def _admin_key(self) -> Secret | None:
         for name, scheme in (("HEADGATE_ADMIN_KEY", "env"), ("HEADGATE_ADMIN_KEY_FILE", "file")):
             text = self._environ.get(name, "").strip()
             if text:
-                self.origins["admin_key"] = Origin("environment", name)
+                self._ledger.origins["admin_key"] = Origin("environment", name)
                 return self._secret(f"env:{name}" if scheme == "env" else f"file:{text}", name)
         return None
-
-    # models
-
-    def _timeouts(
-        self, written: TimeoutsConfig, wider: TimeoutSettings, path: str, above: str, own: str = ""
-    ) -> TimeoutSettings:
-        """Lays what was written at ``own`` (else ``path``) over the wider ones; notes where each is from."""
-        values = {}
-        for name, value in msgspec.structs.asdict(written).items():
-            if value is not None:
-                values[name] = value
-            origin = self.origins.get(f"{above if value is None else own or path}.{name}")
-            if origin is not None:
-                self.origins[f"{path}.{name}"] = origin
-        return msgspec.structs.replace(wider, **values)
-
-    def _model(
-        self, name: str, written: ModelConfig, providers: dict[str, ProviderSettings], defaults: DefaultSettings
-    ) -> ModelSettings:
-        path = join("models", name)
-        if not written.route and not self._known_bad(path):
-            self._tell(path, "has no `route`: list at least one provider/model")
-        max_tokens = written.max_tokens or defaults.max_tokens
-        if written.max_tokens is None and "defaults.max_tokens" in self.origins:
-            self.origins[f"{path}.max_tokens"] = self.origins["defaults.max_tokens"]
-        steps: list[StepSettings] = []
-        for index, text in enumerate(written.route):
-            below = f"{path}.route[{index}]"
-            provider = self._target(text, below, providers) if text else None
-            if provider is None:
-                continue
-            if any(step.name == text for step in steps):
-                self._tell(below, f"{text} stands in this route already")
-            above = join("providers", provider.name) + ".timeouts"
-            timeouts = self._timeouts(
-                written.timeouts, provider.timeouts, f"{below}.timeouts", above, f"{path}.timeouts"
-            )
-            model = text.partition("/")[2]
-            steps.append(
-                StepSettings(name=text, provider=provider.name, model=model, timeouts=timeouts, max_tokens=max_tokens)
-            )
-        return ModelSettings(name=name, route=tuple(steps), max_tokens=max_tokens, description=written.description)
-
-    def _target(self, text: str, path: str, providers: dict[str, ProviderSettings]) -> ProviderSettings | None:
-        name, slash, model = text.partition("/")
-        if not slash or not name or not model or not model.isprintable() or " " in text:
-            hint = "" if slash else f"; providers: {', '.join(sorted(providers))}"
-            self._tell(path, f'expected provider/model, found "{text[:80]}"{hint}')
-            return None
-        provider = providers.get(name)
-        if provider is None:
-            if name not in self._written.providers:
-                self._tell(path, f'unknown provider "{name[:80]}"{self._near_provider(text, providers)}')
-            return None
-        known = provider.row.models
-        if known is not None and model not in known:
-            self._tell(path, f'unknown model "{model[:80]}" at {name}{nearest(model, known, "it has")}')
-            return None
-        if provider.row.embedded and ("+" in model or model.startswith("fail-")):
-            from headgate.sim.engine import read_model  # only routes that name a fault pay for this import
-
-            try:
-                read_model(model)
-            except ConfigError as error:
-                self._tell(path, error.message)
-                return None
-        return provider
-
-    def _near_provider(self, text: str, providers: dict[str, ProviderSettings]) -> str:
-        name = text.partition("/")[0]
-        row = ROWS.get(name)
-        if row is not None and row.key_env:
-            return f"; set {row.key_env[0]}, or describe it under `providers`"
-        return nearest(name, {*providers, *self._written.providers}, "providers")

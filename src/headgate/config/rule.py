@@ -15,12 +15,14 @@ class Rule:
         doc: one sentence for the reference.
         unit: how a number is meant, and which suffixes a text may carry instead.
         low, high: the range of a number, both ends allowed, in that unit.
-        check: returns what is wrong with a text, or "" (for a mapping of texts: with each ``key: value``).
+        check: returns what is wrong with a text, or "" (for a list: with each; for a mapping of texts: with each
+            ``key: value``).
         choices: ``"rows"`` or ``"dialects"``: the text must be one of those names.
         secret: a wrong value may be a secret and is never repeated.
+        off: ``false`` in the place of a mapping means that there is none.
     """
 
-    __slots__ = ("check", "choices", "doc", "high", "low", "secret", "unit")
+    __slots__ = ("check", "choices", "doc", "high", "low", "off", "secret", "unit")
 
     def __init__(
         self,
@@ -32,6 +34,7 @@ class Rule:
         check: Callable[[str], str] | None = None,
         choices: Literal["", "rows", "dialects"] = "",
         secret: bool = False,
+        off: bool = False,
     ) -> None:
         self.doc = doc
         self.unit: Unit = unit
@@ -40,3 +43,4 @@ class Rule:
         self.check = check
         self.choices = choices
         self.secret = secret
+        self.off = off

@@ -13,6 +13,23 @@ from headgate.providers.secret import Secret
 
 DEFAULT_DATA_DIR = "./headgate-data"
 
+Balance = Literal["ordered", "latency", "weighted", "cheapest"]
+FailureKind = Literal[
+    "context_length",
+    "content_filter",
+    "rate_limited",
+    "overloaded",
+    "server_error",
+    "timeout",
+    "connect_failed",
+    "upstream_broken",
+    "auth",
+    "not_found",
+    "too_large",
+    "invalid_request",
+]
+"""What ``on`` of a model may name."""
+
 
 class TimeoutSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The five bounds in time of an attempt, in seconds (DESIGN §7)."""
@@ -24,6 +41,67 @@ class TimeoutSettings(msgspec.Struct, frozen=True, kw_only=True):
     total: float = 600.0
 
 
+class RetrySettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Extra tries at one deployment.
+
+    Attributes:
+        attempts: extra tries of one call; 0 is none.
+        base, cap: seconds; before the n-th extra try the wait is random, from 0 to ``min(cap, base * 2**(n - 1))``.
+        budget: retries that one success earns, 0 to 1.
+        eager: try here again before the plan's next deployment is tried.
+    """
+
+    attempts: int = 2
+    base: float = 0.25
+    cap: float = 8.0
+    budget: float = 0.2
+    eager: bool = False
+
+
+class BreakerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """When a deployment is left alone, and for how long. Times are seconds.
+
+    Attributes:
+        enabled: whether failures open it; pauses that an upstream suggests hold either way.
+        window: the rolling window that is judged.
+        min_calls: attempts in the window below which nothing is judged.
+        failure_rate: the share of failed attempts at which it opens, 0 to 1.
+        slow_rate: the share of slow attempts at which it opens, 0 to 1.
+        slow: first content later than this makes an attempt slow; 0 is off.
+        open: how long it stays open before a probe.
+        max_pause: the longest pause that an upstream may ask for.
+    """
+
+    enabled: bool = True
+    window: float = 10.0
+    min_calls: int = 10
+    failure_rate: float = 0.5
+    slow_rate: float = 1.0
+    slow: float = 0.0
+    open: float = 1.0
+    max_pause: float = 300.0
+
+
+class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How many calls a deployment gets at once, and how the others wait. Per worker; times are seconds.
+
+    Attributes:
+        concurrency: most calls under way; 0 is no fixed bound.
+        adaptive: lower the bound on rate limits and on what the provider says remains; raise it again on successes.
+        queue: most calls that wait.
+        wait: longest wait of an interactive call.
+        batch_wait: longest wait of a batch call.
+        batch_share: the share of freed places that batch calls get while interactive ones wait, 0 to 1.
+    """
+
+    concurrency: int = 0
+    adaptive: bool = True
+    queue: int = 1000
+    wait: float = 10.0
+    batch_wait: float = 60.0
+    batch_share: float = 0.2
+
+
 class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
     """One provider, its row and the configuration merged.
 
@@ -32,9 +110,9 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
         row: what is known of its kind; where a field below repeats one of the row, the field counts.
         dialects: the conversation dialects it speaks, the preferred one first.
         url: base URL without a slash at its end; "" for an embedded provider.
-        key: None where it wants none.
+        keys: what it is called with, the first one first; empty where it wants none.
         headers: extra request headers, lower-case names.
-        timeouts: bounds in time of an attempt at it, where the model says nothing of its own.
+        timeouts, retry, breaker, limit: of an attempt at it, where the model says nothing of its own.
         max_tokens_field: the request field that bounds the answer's length.
         stream_usage: whether streams are asked for usage by ``stream_options``.
         max_connections: per worker.
@@ -46,9 +124,12 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
     row: ProviderRow
     dialects: tuple[str, ...]
     url: str
-    key: Secret | None
+    keys: tuple[Secret, ...]
     headers: dict[str, str | Secret]
     timeouts: TimeoutSettings
+    retry: RetrySettings
+    breaker: BreakerSettings
+    limit: LimitSettings
     max_tokens_field: str
     stream_usage: bool
     max_connections: int
@@ -57,21 +138,72 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StepSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """One step of a route: a model at a provider. ``name`` is ``provider/model``; ``max_tokens`` is sent
-    where the caller names none."""
+    """One deployment of a route: a model at a provider.
+
+    Attributes:
+        name: ``provider/model``.
+        provider, model: its two halves.
+        timeouts, retry, breaker, limit: of an attempt at it, everything inherited.
+        max_tokens: sent where the caller names none.
+        weight: its share among the equals of its group, above 0.
+    """
 
     name: str
     provider: str
     model: str
     timeouts: TimeoutSettings
+    retry: RetrySettings
+    breaker: BreakerSettings
+    limit: LimitSettings
     max_tokens: int
+    weight: float = 1.0
+
+
+class GroupSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Equals of a route: deployments of which any may come first. A plain step is a group of one, ``ordered``.
+
+    Attributes:
+        steps: at least one, in the order of the file.
+        balance: which of them comes first.
+        sticky: whether a conversation stays at its deployment while that is well.
+    """
+
+    steps: tuple[StepSettings, ...]
+    balance: Balance
+    sticky: bool
+
+
+class HedgeSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """A second attempt at the plan's next deployment while the first one is slow."""
+
+    quantile: Annotated[
+        float,
+        Rule("Of the deployment's own first-content times: one that takes longer is hedged.", low=0.5, high=0.999),
+    ] = 0.95
+    budget: Annotated[float, Rule("Extra calls that hedging may cost, per call.", low=0.0, high=1.0)] = 0.05
+    min_delay: Annotated[float, Rule("No second attempt sooner than this.", unit="seconds", low=0.001, high=3600.0)] = (
+        0.05
+    )
 
 
 class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """A name that callers use, and its steps in order (at least one)."""
+    """A name that callers use, and what answers for it.
+
+    Attributes:
+        name: what callers write.
+        route: groups of equals, tried in this order (at least one); no deployment stands in it twice.
+        on: by kind of failure, what is tried next instead of the rest of the route.
+        hedge: None where there is no hedging.
+        answer: the text that is answered when nothing else is left; "" where the error is.
+        max_tokens: sent where the caller names none.
+        description: for people.
+    """
 
     name: str
-    route: tuple[StepSettings, ...]
+    route: tuple[GroupSettings, ...]
+    on: dict[str, tuple[StepSettings, ...]]
+    hedge: HedgeSettings | None
+    answer: str
     max_tokens: int
     description: str
 
@@ -143,8 +275,11 @@ class DataSettings(msgspec.Struct, frozen=True, kw_only=True):
 class DefaultSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What holds where a provider or model says nothing."""
 
-    timeouts: TimeoutSettings
-    max_tokens: int
+    timeouts: TimeoutSettings = TimeoutSettings()
+    retry: RetrySettings = RetrySettings()
+    breaker: BreakerSettings = BreakerSettings()
+    limit: LimitSettings = LimitSettings()
+    max_tokens: int = 4096
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

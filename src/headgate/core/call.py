@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal, Protocol
@@ -14,6 +15,7 @@ from headgate.core.terms import ModelPatterns, Terms
 Priority = Literal["interactive", "batch"]
 
 _NO_HEADERS: Mapping[bytes, bytes] = MappingProxyType({})
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 def _no_status(error: HeadgateError | None) -> int:
@@ -87,17 +89,35 @@ class Timeouts:
         self.shortest = min(headers, first_content, idle, total)
 
 
+class Health(Protocol):
+    """What is known at run time of one deployment in this worker (``pipeline.health``)."""
+
+    def is_blocked(self, now: float) -> bool:
+        """Whether a call would be turned away now: its breaker is open, it is paused, or it has no place free."""
+
+    def heed(self, headers: Mapping[bytes, bytes]) -> None:
+        """Takes in what a good answer's headers say of the provider's own limits."""
+
+
 class Deployment:
     """One model at one provider, as a step of a plan: its name, its handler and its bounds in time.
 
     ``max_tokens`` is what is sent where the caller names none. ``handler`` is the chain of layers that is
-    this deployment's own.
+    this deployment's own. ``health`` is None where nothing is known of it.
     """
 
-    __slots__ = ("handler", "max_tokens", "model", "name", "provider", "timeouts")
+    __slots__ = ("handler", "health", "max_tokens", "model", "name", "provider", "timeouts", "weight")
 
     def __init__(
-        self, name: str, provider: str, model: str, handler: AttemptHandler, timeouts: Timeouts, max_tokens: int = 4096
+        self,
+        name: str,
+        provider: str,
+        model: str,
+        handler: AttemptHandler,
+        timeouts: Timeouts,
+        max_tokens: int = 4096,
+        health: Health | None = None,
+        weight: float = 1.0,
     ) -> None:
         self.name = name
         self.provider = provider
@@ -105,24 +125,64 @@ class Deployment:
         self.handler = handler
         self.timeouts = timeouts
         self.max_tokens = max_tokens
+        self.health = health
+        self.weight = weight
 
 
 class Plan:
-    """An ordered list of deployments with one cursor that all attempts share."""
+    """An ordered list of deployments with one cursor that all attempts share.
 
-    __slots__ = ("_next", "deployments")
+    ``on`` has other lists, by kind of failure: one of them takes the place of what is left, once. ``rest`` makes the
+    part of the list that most calls never come to; it is asked once, when the list before it is at its end.
+    """
 
-    def __init__(self, deployments: Sequence[Deployment]) -> None:
+    __slots__ = ("_next", "_rest", "deployments", "on")
+
+    def __init__(
+        self,
+        deployments: Sequence[Deployment],
+        on: Mapping[str, Sequence[Deployment]] = _NOTHING,
+        rest: Callable[[], Sequence[Deployment]] | None = None,
+    ) -> None:
         self.deployments = deployments
+        self.on = on
         self._next = 0
+        self._rest = rest
 
     def take(self) -> Deployment | None:
         """Returns the next untried deployment and moves on, or None at the end."""
         if self._next >= len(self.deployments):
-            return None
+            self._unfold()
+            if self._next >= len(self.deployments):
+                return None
         deployment = self.deployments[self._next]
         self._next += 1
         return deployment
+
+    def redirect(self, kind: str) -> bool:
+        """Goes on with the list for this kind of failure, instead of what is left; False where there is none."""
+        instead = self.on.get(kind)
+        if instead is None:
+            return False
+        tried = self.deployments[: self._next]
+        names = {deployment.name for deployment in tried}
+        self.deployments = [*tried, *(one for one in instead if one.name not in names)]
+        self.on = _NOTHING
+        self._rest = None
+        return True
+
+    def has_next(self, now: float) -> bool:
+        """Whether an untried deployment is left that would take a call now."""
+        self._unfold()
+        for deployment in self.deployments[self._next :]:
+            if deployment.health is None or not deployment.health.is_blocked(now):
+                return True
+        return False
+
+    def _unfold(self) -> None:
+        if self._rest is not None:
+            rest, self._rest = self._rest, None
+            self.deployments = [*self.deployments, *rest()]
 
 
 class Call:
@@ -144,6 +204,7 @@ class Call:
         settle: tells when the Record can no longer be lost; None if that is so already.
         status_of: the HTTP status that the server gives an outcome (None: success); 0 in the library.
         cut: why the server itself is cancelling the call; None while it is not, and where the client left.
+        task: the task that handles it, where the server knows it; None in the library.
     """
 
     __slots__ = (
@@ -161,6 +222,7 @@ class Call:
         "settle",
         "started",
         "status_of",
+        "task",
         "view",
     )
 
@@ -192,6 +254,7 @@ class Call:
         self.plan: Plan | None = None
         self.cut: HeadgateError | None = None
         self.settle: Settlement | None = None
+        self.task: asyncio.Task[None] | None = None
 
 
 class Attempt:
@@ -205,19 +268,44 @@ class Attempt:
         head_at: when the response head came, on the monotonic clock; 0.0 before.
         content_at: when the first content came (the commit point); 0.0 before.
         waiting_since: since when we have been waiting for upstream bytes; 0.0 while we are not.
+        position: its place in the Record's attempts.
+        rotated: it failed by the provider's key, and another of its keys can be tried at once.
     """
 
-    __slots__ = ("abort", "call", "content_at", "deployment", "head_at", "record", "waiting_since")
+    __slots__ = (
+        "abort",
+        "call",
+        "content_at",
+        "deployment",
+        "head_at",
+        "position",
+        "record",
+        "rotated",
+        "waiting_since",
+    )
 
     def __init__(self, call: Call, deployment: Deployment, started_us: int) -> None:
         self.call = call
         self.deployment = deployment
         self.record = AttemptRecord(deployment.name, deployment.provider, deployment.model, started_us)
-        call.record.attempts.append(self.record)
+        attempts = call.record.attempts
+        self.position = len(attempts)
+        attempts.append(self.record)
+        self.rotated = False
         self.abort: Callable[[HeadgateError], None] | None = None
         self.head_at = 0.0
         self.content_at = 0.0
         self.waiting_since = 0.0
+
+    def skip(self, error: HeadgateError) -> HeadgateError:
+        """Notes that it was never dispatched, and why; returns the error, to be raised."""
+        record = self.record
+        record.outcome = "skipped"
+        record.ended_us = record.started_us
+        record.error = error.code
+        record.error_message = error.message
+        record.fault = error.fault
+        return error
 
     def bind(self, abort: Callable[[HeadgateError], None]) -> None:
         """Tells what stops this attempt; for ``Transport.send``'s ``on_abort``."""

@@ -83,3 +83,11 @@ class Record(msgspec.Struct, array_like=True):
     lost: list[str] = []
     payloads: str = "none"
     notes: dict[str, Any] = {}
+
+
+def dispatched(record: Record) -> int:
+    """Returns how many attempts were really made; those that a breaker or a full queue turned away were not."""
+    attempts = record.attempts
+    if len(attempts) == 1 and attempts[0].outcome != "skipped":
+        return 1
+    return sum(attempt.outcome != "skipped" for attempt in attempts)

@@ -44,7 +44,7 @@ class Reply:
     what arrived together can leave together; iteration gives them one by one.
     """
 
-    __slots__ = ("_callbacks", "_ended", "_ready", "_source", "dialect", "headers", "summary")
+    __slots__ = ("_callbacks", "_ended", "_ready", "_source", "dialect", "headers", "position", "summary")
 
     def __init__(
         self,
@@ -53,6 +53,7 @@ class Reply:
         summary: Summary,
         dialect: str = "",
         headers: Sequence[tuple[bytes, bytes]] = (),
+        position: int = -1,
     ) -> None:
         """Args:
         ready: frames already in hand (up to the commit point).
@@ -60,7 +61,9 @@ class Reply:
         summary: what is known of the answer; filled in further as frames pass.
         dialect: the name of the dialect that the frames' bytes are in.
         headers: response headers of the upstream that may go to the client.
+        position: which of the Record's attempts it is the answer of; -1 for none.
         """
+        self.position = position
         self.dialect = dialect
         self.headers = headers
         self._ready = list(ready)

@@ -4,17 +4,57 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from functools import partial
 
 from headgate.core.call import Attempt, Call, Deployment, Handler, Plan, Principal
 from headgate.core.clock import Clock
-from headgate.core.errors import HeadgateError, Timeout, Unavailable, UnknownModel
+from headgate.core.errors import (
+    ConnectFailed,
+    HeadgateError,
+    Timeout,
+    Unavailable,
+    UnknownModel,
+    UpstreamBroken,
+    UpstreamError,
+)
 from headgate.core.reply import Reply
+from headgate.pipeline.balance import Group
 
 _CALLERS_OWN_BUT_ELSEWHERE_FINE = frozenset({"context_length", "not_found", "unsupported"})
+_NOT_TRIED = frozenset({"breaker_open", "deployment_paused", "deployment_busy", "queue_full", "queue_timeout"})
+_KINDS = {Timeout: "timeout", ConnectFailed: "connect_failed", UpstreamBroken: "upstream_broken"}
+_QUOTA = "quota"
+
+
+class Route:
+    """What stands behind a model's name: groups of equals in order, and where to go by kind of failure."""
+
+    __slots__ = ("_fixed", "_groups", "on")
+
+    def __init__(self, groups: Sequence[Group], on: Mapping[str, Sequence[Deployment]] | None = None) -> None:
+        self.on: Mapping[str, Sequence[Deployment]] = on or {}
+        fixed: list[Deployment] = []
+        left = list(groups)
+        while left and left[0].is_fixed:
+            fixed += left.pop(0).deployments
+        self._fixed = tuple(fixed)
+        self._groups = tuple(left)
+
+    def plan(self, call: Call, now: float) -> Plan:
+        """Returns the plan of one call. Groups are put in order only when a call comes to them."""
+        if not self._groups:
+            return Plan(self._fixed, self.on)
+        if self._fixed:
+            return Plan(self._fixed, self.on, partial(_order, self._groups, call, now))
+        return Plan(self._groups[0].order(call, now), self.on, partial(_order, self._groups[1:], call, now))
+
+
+def _order(groups: Sequence[Group], call: Call, now: float) -> list[Deployment]:
+    return [deployment for group in groups for deployment in group.order(call, now)]
 
 
 def route(
-    models: Mapping[str, Sequence[Deployment]],
+    models: Mapping[str, Route],
     direct: Callable[[str], Deployment | None],
     clock: Clock,
     keys_exist: Callable[[], bool],
@@ -22,7 +62,7 @@ def route(
     """Builds the layer, the innermost of the call's own; each deployment's chain is inside it.
 
     Args:
-        models: the plan of every configured model, in order.
+        models: what stands behind every configured model.
         direct: makes the deployment for ``provider/model`` addressing, None for an unknown provider.
         clock: for deadlines and start times.
         keys_exist: once True, ``provider/model`` needs a key that allows it.
@@ -36,18 +76,21 @@ def route(
     async def handler(call: Call) -> Reply:
         plan = call.plan
         if plan is None:
-            name = call.view.model
-            deployments = models.get(name)
-            principal = call.principal
-            if principal is not None and principal.models is not None and name not in principal.models:
-                raise _unknown(name, principal.models)
-            if deployments is None:
-                found = direct(name) if _may_address(principal, keys_exist) else None
-                if found is None:
-                    raise _unknown(name, models)
-                deployments = (found,)
-            plan = call.plan = Plan(deployments)
+            plan = call.plan = _plan(call)
         return await _walk(call, plan)
+
+    def _plan(call: Call) -> Plan:
+        name = call.view.model
+        found = models.get(name)
+        principal = call.principal
+        if principal is not None and principal.models is not None and name not in principal.models:
+            raise _unknown(name, principal.models)
+        if found is not None:
+            return found.plan(call, monotonic())
+        deployment = direct(name) if _may_address(principal, keys_exist) else None
+        if deployment is None:
+            raise _unknown(name, models)
+        return Plan((deployment,))
 
     async def _walk(call: Call, plan: Plan) -> Reply:
         error: HeadgateError | None = None
@@ -56,15 +99,16 @@ def route(
             if call.deadline is not None and now >= call.deadline:
                 raise error or Timeout("The call's deadline has passed.", code="deadline_exceeded", fault="caller")
             attempt = Attempt(call, deployment, int((now - call.started) * 1e6))
-            position = len(call.record.attempts) - 1
             try:
                 reply = await deployment.handler(attempt)
             except HeadgateError as failure:
-                error = failure
-                if not tries_next(failure):
+                # What a deployment answered says more than that another was not even asked.
+                if error is None or failure.code not in _NOT_TRIED:
+                    error = failure
+                if not (plan.on and plan.redirect(kind_of(failure))) and not tries_next(failure):
                     raise
                 continue
-            call.record.winner = position
+            call.record.winner = reply.position
             return reply
         raise error or Unavailable(f"No deployment is left to try for {call.view.model!r}.", code="plan_exhausted")
 
@@ -74,6 +118,13 @@ def route(
 def tries_next(error: HeadgateError) -> bool:
     """Says whether the next deployment of the plan could do better: not where the request itself is at fault."""
     return error.fault != "caller" or error.code in _CALLERS_OWN_BUT_ELSEWHERE_FINE
+
+
+def kind_of(error: HeadgateError) -> str:
+    """Returns the kind of failure by which a model's ``on`` speaks of it."""
+    if isinstance(error, UpstreamError):
+        return "rate_limited" if error.code == _QUOTA else error.code
+    return _KINDS.get(type(error), error.code)
 
 
 def _may_address(principal: Principal | None, keys_exist: Callable[[], bool]) -> bool:

@@ -37,11 +37,14 @@ def upstream(driver: Upstream, clock: Clock) -> AttemptHandler:
             _close(attempt, "failed", error, monotonic())
             raise
         except asyncio.CancelledError:
+            if attempt.abort is not None:
+                # It may have been sent: a hedge that lost is billed by the provider all the same.
+                record.usage = _estimate(attempt, 0)
             _close(attempt, "cancelled", None, monotonic())
             raise
         attempt.content_at = now = monotonic()
         record.first_content_us = int((now - call.started) * 1e6)
-        reply = Reply(ready, answer.source, answer.summary, answer.dialect, answer.headers)
+        reply = Reply(ready, answer.source, answer.summary, answer.dialect, answer.headers, attempt.position)
         reply.on_end(partial(_end, attempt, monotonic))
         return reply
 

@@ -14,6 +14,7 @@ from headgate.core.errors import BadRequest, HeadgateError, UpstreamBroken, Upst
 from headgate.core.event import Frame, Kind
 from headgate.core.ports import Exchange, Transport, UpstreamAnswer
 from headgate.dialects.base import Dialect, StreamDecoder
+from headgate.providers.keychain import KeyChain
 
 _SSE_STARTS = (b"data:", b"event:", b"id:", b"retry:", b":")
 ERROR_BODY_LIMIT = 1024 * 1024
@@ -42,7 +43,8 @@ class Provider:
         name: as in ``provider/model``.
         paths: request target by dialect name, e.g. ``{"openai_chat": b"/v1/chat/completions"}``; the first chat
             dialect in it is what other dialects are translated to.
-        headers: constant header lines (credentials too), each ending in CRLF.
+        headers: constant header lines (credentials too, where there is one key), each ending in CRLF.
+        keys: the provider's keys where it has several; None where ``headers`` has the only one.
         defaults: header lines by name, for where the client sends none of that name.
         request_headers: names of client headers that may go upstream.
         response_headers: says of an upstream header's name whether it may go to the client.
@@ -54,6 +56,7 @@ class Provider:
     __slots__ = (
         "defaults",
         "headers",
+        "keys",
         "max_tokens_field",
         "name",
         "paths",
@@ -77,8 +80,10 @@ class Provider:
         max_tokens_field: str = "max_tokens",
         stream_usage: bool = True,
         response_limit: int = 64 * 1024 * 1024,
+        keys: KeyChain | None = None,
     ) -> None:
         self.name = name
+        self.keys = keys
         self.transport = transport
         self.paths = paths
         self.headers = headers
@@ -129,10 +134,15 @@ class Driver:
             if local is not None:
                 return UpstreamAnswer((local[0],), None, local[1], dialect.name)
             dialect, path, body = self._translate(attempt, max_tokens)
+        headers = self._headers(call, same)
+        keys, key = provider.keys, 0
+        if keys is not None:
+            key = keys.pick(_monotonic())
+            headers += keys.line(key)
         exchange = await provider.transport.send(
             "POST",
             path,
-            self._headers(call, same),
+            headers,
             body,
             connect_timeout=attempt.deployment.timeouts.connect,
             on_abort=attempt.bind,
@@ -146,6 +156,8 @@ class Driver:
             return await self._read(exchange, dialect, attempt, same)
         except HeadgateError as error:
             exchange.abort()
+            if keys is not None:
+                attempt.rotated = keys.failed(key, error, _monotonic())
             raise _told(error, same) from None
         except BaseException:
             exchange.abort()
@@ -155,6 +167,8 @@ class Driver:
         received, view = exchange.headers, attempt.call.view
         if not 200 <= exchange.status < 300:
             raise await _refusal(exchange, dialect)
+        if attempt.deployment.health is not None:
+            attempt.deployment.health.heed(received)
         allowed = self._provider.response_headers
         passed = [item for item in received.items() if allowed[item[0]]]
         kind = received.get(b"content-type", b"")

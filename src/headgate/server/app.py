@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from headgate.core.call import Call
 from headgate.core.errors import BadRequest, HeadgateError, Unavailable, UnknownModel
-from headgate.core.record import Record
+from headgate.core.record import Record, dispatched
 from headgate.dialects import models as models_face
 from headgate.dialects.base import Dialect
 from headgate.pipeline.auth import admit
@@ -153,7 +153,7 @@ class App:
         if writer is not None and writer.started:
             await writer.fail(error)
         else:
-            shown = render_error(error, call.dialect, call.id, len(call.record.attempts))
+            shown = render_error(error, call.dialect, call.id, dispatched(call.record))
             await caller.whole(*shown, close=close, after=call.settle)
 
     async def _cancelled(self, guard: Guard, call: Call, caller: Caller, writer: StreamWriter | None) -> None:

@@ -30,6 +30,11 @@ class Caller(ABC):
     headers: Mapping[bytes, bytes]
     peer: str
 
+    @property
+    def task(self) -> asyncio.Task[None] | None:
+        """The task that serves the request; to be asked in it."""
+        return asyncio.current_task()
+
     @abstractmethod
     async def body(self, limit: int) -> bytes:
         """Returns the whole request body.

@@ -75,7 +75,7 @@ class Guard:
         self._limits = limits
         self._started = loop.time()
         self._timer: asyncio.TimerHandle | None = None
-        self._task = asyncio.current_task(loop)
+        self._task = call.task = caller.task
         self.beat: Callable[[], Awaitable[None]] | None = None
         self.reading = True
         self.silent_since = 0.0

@@ -86,6 +86,11 @@ class NativeCaller(Caller):
 
     # the request
 
+    @property
+    def task(self) -> asyncio.Task[None] | None:
+        """The connection's one task: no need to ask the loop."""
+        return self._protocol._runner
+
     def feed(self, data: bytes, limit: int) -> bool:
         """Takes a piece of the body; False where it has grown over ``limit``."""
         self._parts.append(data)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from headgate.core.call import Call
 from headgate.core.errors import HeadgateError
 from headgate.core.event import Frame, Kind
+from headgate.core.record import dispatched
 from headgate.core.reply import Reply
 from headgate.dialects.base import Dialect
 from headgate.server.caller import Caller, Head
@@ -42,7 +43,7 @@ async def send_unary(call: Call, reply: Reply, caller: Caller, guard: Guard) -> 
 def answer_head(call: Call, reply: Reply) -> Head:
     """Returns our own response headers, and the upstream's that may pass."""
     record = call.record
-    head = b"x-headgate-id: %b\r\nx-headgate-attempts: %d\r\n" % (call.id.encode(), len(record.attempts))
+    head = b"x-headgate-id: %b\r\nx-headgate-attempts: %d\r\n" % (call.id.encode(), dispatched(record))
     lost = record.lost
     if record.winner >= 0:
         winner = record.attempts[record.winner]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.scenarios.conftest import Write, completion, response
 
-from headgate import Answer, BadRequest, Timeout, UnknownModel, UpstreamError
+from headgate import Answer, BadRequest, Timeout, Unavailable, UnknownModel, UpstreamError
 
 from .play import ASK, Make, Start, either, gone, stored, until, until_closed
 
@@ -169,25 +169,25 @@ async def test_errors_are_typed_and_say_what_to_do(upstream: Start, make: Make, 
     async def limited(path: str, body: bytes, write: Write, writer: asyncio.StreamWriter) -> None:
         if b"wait" in body:
             await asyncio.sleep(0.5)
-        headers = b"content-type: application/json\r\nretry-after: 7\r\n"
+        headers = b"content-type: application/json\r\nretry-after: 70\r\n"
         await write(response(b'{"error":{"message":"slow down"}}', b"429 Too Many Requests", headers))
 
     async with make(upstream(limited)) as gateway:
         with pytest.raises(UnknownModel, match="did you mean 'fast'") as unknown:
             await gateway.complete("fsat", ASK)
-        with pytest.raises(UpstreamError) as limit:
-            await gateway.complete("fast", ASK)
         with pytest.raises(Timeout) as late:
             await gateway.complete("fast", "wait", timeout=0.05)
-        with pytest.raises(UpstreamError):
+        with pytest.raises(UpstreamError) as limit:
+            await gateway.complete("fast", ASK)
+        with pytest.raises(Unavailable, match="asked to be left alone"):
             async with gateway.stream("fast", ASK):
                 pytest.fail("a stream that has not begun gives no block")
     assert (unknown.value.code, unknown.value.fault, unknown.value.param) == ("model_not_found", "caller", "model")
-    assert (limit.value.code, limit.value.status, limit.value.retry_after) == ("rate_limited", 429, 7)
+    assert (limit.value.code, limit.value.status, limit.value.retry_after) == ("rate_limited", 429, 70)
     assert (limit.value.fault, limit.value.sent) == ("upstream", True)
     assert late.value.code == "deadline_exceeded"
     codes = [record["error"] for record in stored(data)]
-    assert sorted(codes) == ["deadline_exceeded", "model_not_found", "rate_limited", "rate_limited"]
+    assert sorted(codes) == ["deadline_exceeded", "deployment_paused", "model_not_found", "rate_limited"]
 
 
 WRONG: list[tuple[dict[str, Any], str | None]] = [

@@ -28,9 +28,14 @@ TABLE = {
     ),
     "unknown key far from all": (
         "defaults: {zzz: 1}",
-        '1: defaults.zzz: unknown setting "zzz"; settings here: max_tokens, timeouts',
+        '1: defaults.zzz: unknown setting "zzz"; settings here: breaker, limit, max_tokens, retry, timeouts',
     ),
     "wrong type": ('server: {port: "80"}', "1: server.port: expected a whole number, found '80'"),
+    "infinite": ("server: {port: 1e999}", "1: server.port: expected a whole number, found the number inf"),
+    "infinite time": (
+        "defaults: {timeouts: {idle: 1e999}}",
+        "1: defaults.timeouts.idle: expected seconds (30, 30s, 500ms, 2m), found the number inf",
+    ),
     "true is no number": ("server: {port: true}", "1: server.port: expected a whole number, found true"),
     "half a port": ("server: {port: 80.5}", "1: server.port: expected a whole number, found the number 80.5"),
     "yes is no boolean": (
@@ -92,6 +97,10 @@ TABLE = {
     "a header of ours": (
         "providers: {up: {dialect: openai_chat, url: 'http://h/v1', headers: {Host: x}}}",
         "1: providers.up.headers.Host: this header is written by Headgate itself",
+    ),
+    "headers that are no mapping": (
+        "providers: {up: {dialect: openai_chat, url: 'http://h/v1', headers: sk-secret}}",
+        "1: providers.up.headers: expected a mapping, found a string",
     ),
     "a header twice": (
         "providers: {up: {dialect: openai_chat, url: 'http://h/v1', headers: {X-A: x, x-a: y}}}",
@@ -171,6 +180,166 @@ TABLE = {
     ),
     "no route": ("models: {m: {}}", "1: models.m: has no `route`: list at least one provider/model"),
     "an empty route": ("models: {m: {route: []}}", "1: models.m: has no `route`: list at least one provider/model"),
+    "a route step that is nothing of use": (
+        UP + "models: {m: {route: [up/a, 5]}}",
+        "2: models.m.route[1]: expected provider/model or a mapping, found the number 5",
+    ),
+    "an empty route step": (
+        UP + "models:\n  m:\n    route:\n      - up/a\n      -\n",
+        "6: models.m.route[1]: expected provider/model or a mapping, found nothing",
+    ),
+    "a step without use": (
+        UP + "models:\n  m:\n    route:\n      - up/a\n      - weight: 2\n",
+        "6: models.m.route[1]: has no `use`: write provider/model",
+    ),
+    "a misspelt step": (
+        UP + "models: {m: {route: [{use: up/a, wieght: 2}]}}",
+        '2: models.m.route[0].wieght: unknown setting "wieght"; did you mean "weight"?',
+    ),
+    "unknown provider in a mapping": (
+        UP + "models: {m: {route: [{use: upp/a}]}}",
+        '2: models.m.route[0].use: unknown provider "upp"; did you mean "up"?',
+    ),
+    "unknown provider in a group": (
+        UP + "models:\n  m:\n    route:\n      - of:\n          - up/a\n          - upp/b\n",
+        '7: models.m.route[0].of[1]: unknown provider "upp"; did you mean "up"?',
+    ),
+    "unknown provider in a mapping in a group": (
+        UP + "models:\n  m:\n    route:\n      - of:\n          - up/a\n          - {use: upp/b}\n",
+        '7: models.m.route[0].of[1].use: unknown provider "upp"; did you mean "up"?',
+    ),
+    "twice in a group": (
+        UP + "models: {m: {route: [{of: [up/a, {use: up/a, weight: 2}]}]}}",
+        "2: models.m.route[0].of[1].use: up/a stands in this route already",
+    ),
+    "twice across groups": (
+        UP + "models: {m: {route: [up/a, {of: [up/b, up/a]}]}}",
+        "2: models.m.route[1].of[1]: up/a stands in this route already",
+    ),
+    "weight 0": (
+        UP + "models: {m: {route: [{of: [up/a, {use: up/b, weight: 0}]}]}}",
+        "2: models.m.route[0].of[1].weight: 0 is out of range; allowed: 0.001 to 1000",
+    ),
+    "a weight below 0": (
+        UP + "models: {m: {route: [{use: up/b, weight: -1.5}]}}",
+        "2: models.m.route[0].weight: -1.5 is out of range; allowed: 0.001 to 1000",
+    ),
+    "an empty group": (
+        UP + "models: {m: {route: [up/a, {of: []}]}}",
+        "2: models.m.route[1]: is a group without deployments: list at least one in `of`",
+    ),
+    "a group without of": (
+        UP + "models: {m: {route: [{balance: latency}]}}",
+        "2: models.m.route[0]: is a group without deployments: list at least one in `of`",
+    ),
+    "a group that is no list": (
+        UP + "models: {m: {route: [{of: up/a}]}}",
+        "2: models.m.route[0].of: expected a list, found 'up/a'",
+    ),
+    "a group in a group": (
+        UP + "models: {m: {route: [{of: [up/a, {of: [up/b]}]}]}}",
+        '2: models.m.route[0].of[1].of: unknown setting "of"; a group holds deployments, no groups',
+    ),
+    "a group with a weight": (
+        UP + "models: {m: {route: [{of: [up/a], weight: 2}]}}",
+        '2: models.m.route[0].weight: unknown setting "weight"; settings here: balance, of, sticky',
+    ),
+    "unknown balance": (
+        UP + "models: {m: {route: [{of: [up/a], balance: cheap}]}}",
+        "2: models.m.route[0].balance: expected ordered, latency, weighted or cheapest, found 'cheap'; "
+        'did you mean "cheapest"?',
+    ),
+    "unknown kind of failure": (
+        UP + "models:\n  m:\n    route: [up/a]\n    on:\n      contxt_length: [up/b]\n",
+        '6: models.m.on.contxt_length: unknown kind of failure "contxt_length"; did you mean "context_length"?',
+    ),
+    "kind of failure far from all": (
+        UP + "models: {m: {route: [up/a], on: {zzz: [up/b]}}}",
+        '2: models.m.on.zzz: unknown kind of failure "zzz"; kinds: auth, connect_failed, content_filter, '
+        "context_length, invalid_request, not_found, overloaded, rate_limited, server_error, timeout, too_large, "
+        "upstream_broken",
+    ),
+    "unknown provider for a kind": (
+        UP + "models: {m: {route: [up/a], on: {auth: [up/b, upp/c]}}}",
+        '2: models.m.on.auth[1]: unknown provider "upp"; did you mean "up"?',
+    ),
+    "twice for a kind": (
+        UP + "models: {m: {route: [up/a], on: {auth: [up/b, up/b]}}}",
+        "2: models.m.on.auth[1]: up/b stands in this list already",
+    ),
+    "nothing for a kind": (
+        UP + "models: {m: {route: [up/a], on: {auth: []}}}",
+        "2: models.m.on.auth: is empty: list at least one provider/model, or leave the kind out",
+    ),
+    "a mapping for a kind": (
+        UP + "models: {m: {route: [up/a], on: {auth: [{use: up/b}]}}}",
+        "2: models.m.on.auth[0]: expected a string, found a mapping",
+    ),
+    "hedge true": (
+        "models: {m: {route: [sim/echo], hedge: true}}",
+        "1: models.m.hedge: expected a mapping of settings or false, found true; {} takes the defaults",
+    ),
+    "hedge nothing": (
+        "models:\n  m:\n    route: [sim/echo]\n    hedge:\n",
+        "4: models.m.hedge: expected a mapping of settings or false, found nothing; {} takes the defaults",
+    ),
+    "hedge quantile": (
+        "models: {m: {route: [sim/echo], hedge: {quantile: 95}}}",
+        "1: models.m.hedge.quantile: 95 is out of range; allowed: 0.5 to 0.999",
+    ),
+    "an empty answer": (
+        "models: {m: {route: [sim/echo], answer: ' '}}",
+        "1: models.m.answer: an answer is not empty; leave it out where the error is wanted",
+    ),
+    "a misspelt retry": (
+        UP + "models: {m: {route: [up/a], retry: {attemps: 1}}}",
+        '2: models.m.retry.attemps: unknown setting "attemps"; did you mean "attempts"?',
+    ),
+    "a rate as per cent": (
+        "defaults: {breaker: {failure_rate: 50}}",
+        "1: defaults.breaker.failure_rate: 50 is out of range; allowed: 0.01 to 1",
+    ),
+    "a share as text": (
+        "providers: {v: {type: vllm, limit: {batch_share: 20%}}}",
+        "1: providers.v.limit.batch_share: expected a number, found '20%'",
+    ),
+    "keys beside a key": (
+        "providers: {up: {dialect: openai_chat, url: 'http://h/v1', key: 'env:UP_KEY', keys: ['env:UP_KEY']}}",
+        "1: providers.up.keys: stands beside `key`: write one of the two",
+    ),
+    "no keys": (
+        "providers: {up: {dialect: openai_chat, url: 'http://h/v1', keys: []}}",
+        "1: providers.up.keys: is empty: list at least one `env:NAME` or `file:/path`, or write `key: none`",
+    ),
+    "keys that are no list": (
+        "providers: {openai: {keys: sk-secret}}",
+        "1: providers.openai.keys: expected a list, found a string",
+    ),
+    "the same key twice": (
+        "providers:\n  up:\n    dialect: openai_chat\n    url: http://h/v1\n    keys:\n"
+        "      - env:UP_KEY\n      - env:UP_KEY\n",
+        "7: providers.up.keys[1]: env:UP_KEY stands in this list already",
+    ),
+    "a missing variable in keys": (
+        "providers: {openai: {keys: ['env:UP_KEY', 'env:UP_KEYS']}}",
+        '1: providers.openai.keys[1]: environment variable UP_KEYS is not set; did you mean "UP_KEY"?',
+    ),
+    "a key in keys": (
+        "providers: {openai: {keys: ['env:UP_KEY', sk-secret]}}",
+        "1: providers.openai.keys[1]: a key is given by where it lives, `env:NAME` or `file:/path`, never by its value",
+    ),
+    "none in keys": (
+        "providers: {openai: {keys: [none]}}",
+        "1: providers.openai.keys[0]: expected `env:NAME` or `file:/path`; `key: none` is for a provider without a key",
+    ),
+    "a number in keys": (
+        "providers: {openai: {keys: [123456789]}}",
+        "1: providers.openai.keys[0]: expected a string; put it in quotes",
+    ),
+    "a simulator with keys": (
+        "providers: {sim: {keys: ['env:UP_KEY']}}",
+        "1: providers.sim.keys: the embedded simulator has no keys",
+    ),
     "duplicate key": (
         "server: {port: 1}\nmodels:\n  m: {route: [sim/echo]}\n  m: {route: [sim/echo]}",
         "4: models.m: duplicate key; it stands at line 3 already",

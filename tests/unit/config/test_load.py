@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from headgate.config.load import find_data_dir, find_file, load, load_settings
+from headgate.config.settings import Settings
 from headgate.core.errors import ConfigError
 
 ACCEPTANCE = """\
@@ -21,6 +22,10 @@ def _elsewhere(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+def names(settings: Settings, model: str) -> list[str]:
+    return [step.name for group in settings.models[model].route for step in group.steps]
+
+
 def test_acceptance_shape() -> None:
     """The shape that acceptance uses loads as it stands."""
     settings = load_settings(text=ACCEPTANCE, environ={"UP_KEY": "sk-1"})
@@ -31,11 +36,10 @@ def test_acceptance_shape() -> None:
         "max_tokens",
         True,
     )
-    assert up.key is not None
-    assert up.key.reveal() == "sk-1"
-    assert [step.name for step in settings.models["fast"].route] == ["up/gpt-4o-mini", "sim/echo"]
-    assert settings.models["fast"].route[0].model == "gpt-4o-mini"
-    assert settings.models["fast"].route[0].max_tokens == 4096
+    assert up.keys[0].reveal() == "sk-1"
+    assert names(settings, "fast") == ["up/gpt-4o-mini", "sim/echo"]
+    assert settings.models["fast"].route[0].steps[0].model == "gpt-4o-mini"
+    assert settings.models["fast"].route[0].steps[0].max_tokens == 4096
 
 
 def test_nothing_at_all() -> None:
@@ -43,7 +47,7 @@ def test_nothing_at_all() -> None:
     settings = load_settings(environ={})
     assert list(settings.providers) == ["sim"]
     assert settings.providers["sim"].row.embedded
-    assert [step.name for step in settings.models["sim/echo"].route] == ["sim/echo"]
+    assert names(settings, "sim/echo") == ["sim/echo"]
     assert settings.file is None
     assert settings.server.host == "127.0.0.1"
 
@@ -63,15 +67,13 @@ def test_keys_in_the_environment_bring_their_providers(tmp_path) -> None:
     for text in (None, ACCEPTANCE):
         providers = load_settings(text=text, environ=environ).providers
         openai, anthropic = providers["openai"], providers["anthropic"]
-        assert openai.key is not None
-        assert openai.key.reveal() == "sk-oai"
-        assert anthropic.key is not None
-        assert anthropic.key.reveal() == "sk-ant"
+        assert openai.keys[0].reveal() == "sk-oai"
+        assert anthropic.keys[0].reveal() == "sk-ant"
         assert openai.url == "https://api.openai.com/v1"
         assert openai.max_tokens_field == "max_completion_tokens"
         assert anthropic.row.static_headers == {"anthropic-version": "2023-06-01"}
     routed = load_settings(text="models: {m: {route: [openai/gpt-4o]}}", environ=environ)
-    assert routed.models["m"].route[0].provider == "openai"
+    assert routed.models["m"].route[0].steps[0].provider == "openai"
 
 
 def test_a_mounted_key_that_is_gone_is_an_error() -> None:
@@ -92,13 +94,13 @@ models:
 """,
         environ={},
     )
-    first, second = settings.models["a"].route
+    (first,), (second,) = (group.steps for group in settings.models["a"].route)
     assert (first.timeouts.connect, first.timeouts.headers, first.timeouts.idle) == (1.0, 3.0, 0.5)
     assert (first.timeouts.total, second.timeouts.total, second.timeouts.headers) == (3600.0, 3600.0, 2.0)
-    assert settings.models["b"].route[0].timeouts == settings.providers["v"].timeouts
-    assert settings.models["b"].route[0].timeouts.total == 120.0
+    assert settings.models["b"].route[0].steps[0].timeouts == settings.providers["v"].timeouts
+    assert settings.models["b"].route[0].steps[0].timeouts.total == 120.0
     assert first.timeouts.first_content == 120.0
-    assert (first.max_tokens, settings.models["b"].route[0].max_tokens) == (7, 100)
+    assert (first.max_tokens, settings.models["b"].route[0].steps[0].max_tokens) == (7, 100)
 
 
 def test_amounts_with_units() -> None:
@@ -126,8 +128,8 @@ def test_plain_words_stay_texts() -> None:
         text="providers: {no: {type: vllm}}\nmodels: {on: {route: [no/yes]}, meta/llama-3.1@v2: {route: [no/a/b:c]}}",
         environ={},
     )
-    assert settings.models["on"].route[0].name == "no/yes"
-    assert settings.models["meta/llama-3.1@v2"].route[0].model == "a/b:c"
+    assert settings.models["on"].route[0].steps[0].name == "no/yes"
+    assert settings.models["meta/llama-3.1@v2"].route[0].steps[0].model == "a/b:c"
 
 
 def test_where_the_file_is_looked_for(tmp_path) -> None:
@@ -177,7 +179,7 @@ providers:
     (tmp_path / "headgate.yaml").write_text(text)
     environ = {"UP_KEY": "sk-secret", "HEADGATE_ADMIN_KEY": "sk-admin-0123456789"}
     loaded = load(environ=environ)
-    for shown in (repr(loaded), str(loaded), f"{loaded.settings.providers['up'].key}"):
+    for shown in (repr(loaded), str(loaded), f"{loaded.settings.providers['up'].keys}"):
         assert "sk-" not in shown
         assert "file:" in shown
     with pytest.raises(TypeError):
@@ -189,7 +191,7 @@ providers:
 def test_a_generic_key_is_not_taken_by_itself() -> None:
     """`type: openai` at another URL takes a key only by name, and `none` says that there is none."""
     text = "providers: {a: {type: openai, url: 'http://h/v1', key: none}}"
-    assert load_settings(text=text, environ={"OPENAI_API_KEY": "sk-1"}).providers["a"].key is None
+    assert load_settings(text=text, environ={"OPENAI_API_KEY": "sk-1"}).providers["a"].keys == ()
 
 
 def test_json_is_a_configuration_too() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 
 import pytest
@@ -19,7 +20,8 @@ from headgate.core.errors import (
 )
 from headgate.core.event import Summary
 from headgate.core.reply import Reply
-from headgate.pipeline.route import route, tries_next
+from headgate.pipeline.balance import Group
+from headgate.pipeline.route import Route, route, tries_next
 
 from .conftest import View
 
@@ -29,7 +31,7 @@ MakeDeployment = Callable[..., Deployment]
 def answering(name: str, tried: list[str]) -> object:
     async def handler(attempt: Attempt) -> Reply:
         tried.append(name)
-        return Reply((), None, Summary())
+        return Reply((), None, Summary(), position=attempt.position)
 
     return handler
 
@@ -46,7 +48,9 @@ def build(clock: FixedClock, plans: dict[str, list[Deployment]], *, keys_exist: 
     def direct(name: str) -> Deployment | None:
         return plans["*"][0] if name.startswith("up/") else None
 
-    known = {name: plan for name, plan in plans.items() if name != "*"}
+    known = {
+        name: Route([Group([one], random=random.random) for one in plan]) for name, plan in plans.items() if name != "*"
+    }
     return route(known, direct, clock, lambda: keys_exist)
 
 

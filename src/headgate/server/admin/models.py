@@ -65,13 +65,22 @@ class Caller(msgspec.Struct):
 
 
 def _steps(model: ModelSettings) -> Iterable[StepSettings]:
-    return model.route
+    """Every deployment that may answer for a model: its route's, then those for a kind of failure."""
+    for group in model.route:
+        yield from group.steps
+    for steps in model.on.values():
+        yield from steps
 
 
 def _models(ask: Ask) -> Models:
     return Models(
         [
-            Model(model.name, model.description, model.max_tokens, [step.name for step in _steps(model)])
+            Model(
+                model.name,
+                model.description,
+                model.max_tokens,
+                list(dict.fromkeys(step.name for step in _steps(model))),
+            )
             for model in ask.desk.core.settings.models.values()
         ]
     )
