@@ -21,6 +21,7 @@ from headgate.server.status import status_of
 if TYPE_CHECKING:
     from headgate.compose import Core
     from headgate.server.admin.app import Admin
+    from headgate.stores.data import DataDir
 
 Scope = dict[str, Any]
 _PATHS = {
@@ -55,6 +56,7 @@ class App:
         self._dialects: Mapping[str, Dialect] = {}
         self._targets: Mapping[bytes, Dialect] = {}
         self._guards: set[Guard] = set()
+        self._data: DataDir | None = None
         self._admin: Admin | None = None
         self.draining = False
 
@@ -87,7 +89,7 @@ class App:
                 core = await self._start()
                 self._dialects = {path: core.dialects[name] for path, name in _PATHS.items()}
                 self._targets = {path.encode(): dialect for path, dialect in self._dialects.items()}
-                self._core = core
+                self._core, self._data = core, core.data
 
     async def shutdown(self) -> None:
         """Closes the core: connections, journal, key ring."""
@@ -206,7 +208,7 @@ class App:
     def _open_admin(self) -> Admin:
         from headgate.server.admin.app import Admin
 
-        return Admin(lambda: self._core, self._keyless, self._limits)
+        return Admin(lambda: self._core, self._data, self._keyless, lambda: self._limits)
 
     async def _list_models(self, name: str, core: Core, caller: Caller) -> None:
         headers = caller.headers

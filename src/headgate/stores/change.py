@@ -12,12 +12,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Engine, Row, delete, insert, select, update
+from sqlalchemy import Connection, Engine, Row, delete, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from headgate.core.errors import BadRequest, ConfigError, Unavailable
+from headgate.core.errors import BadRequest, Unavailable
 from headgate.stores.audit import AuditWriter
-from headgate.stores.schema import answered, epoch
+from headgate.stores.epoch import bump_epoch
+from headgate.stores.schema import answered
 
 KEPT_NS = 24 * 3600 * 10**9
 """How long an answer to a call with an idempotency key is kept."""
@@ -86,13 +87,6 @@ def changing(engine: Engine, actor: str, now_ns: int, once: Once | None = None) 
         raise Unavailable(
             f"the database does not answer ({type(cause).__name__}); nothing was changed", code="store_unavailable"
         ) from error
-
-
-def bump_epoch(connection: Connection) -> None:
-    """Tells every worker that something live has changed; part of the transaction that changes it."""
-    done = connection.execute(update(epoch).where(epoch.c.name == "live").values(value=epoch.c.value + 1))
-    if done.rowcount != 1:
-        raise ConfigError("the database has no epoch: its schema was changed by hand")
 
 
 def _find(connection: Connection, once: Once, now_ns: int) -> Row[Any] | None:

@@ -53,8 +53,8 @@ class Registry:
         engine: the store.
         actor: who changes something: a key's id, ``cli:USER``, ``keyless``.
         once: makes the next change one that is made once, however often it is asked for.
-        token: the caller's own secret; a key made under ``once`` is derived from it, so that the same caller can be
-            told it again while it is stored nowhere.
+        token: the caller's own secret, known to be one; a key made under ``once`` is derived from it, so that the same
+            caller can be told it again while it is stored nowhere. Without it they can not.
         time_ns: the clock.
         """
         self._engine = engine
@@ -158,9 +158,9 @@ class Registry:
             return result
 
     def _with_secret(self, operation: Callable[[Change, bytes], KeyInfo]) -> NewKey:
-        nonce = secrets.token_bytes(32)
+        nonce = secrets.token_bytes(32) if self._once is not None and self._token else None
         # Before the transaction: others wait while that lasts.
-        secret = self._derived(nonce) if self._once is not None and self._token else keys.new_secret()
+        secret = keys.new_secret() if nonce is None else self._derived(nonce)
 
         def make(change: Change) -> KeyInfo:
             change.nonce, change.secret_digest = nonce, digest_of(secret)

@@ -7,6 +7,7 @@ import pathlib
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -474,8 +475,12 @@ def test_keyless_mode_administers_until_the_first_key(open_house: Gateway) -> No
     """A program on this machine is admin until a key exists; then it needs one. The log says that it was nobody's."""
     desk = Desk(open_house)
     assert desk.get("/me")["role"] == "admin"
-    made = desk.call("POST", "/keys", {"name": "first", "role": "admin"}, idempotency_key="first")
+    made = Desk(open_house, "none").call("POST", "/keys", {"name": "first", "role": "admin"}, idempotency_key="first")
     assert made.status == 201
+    with sqlite3.connect(open_house.data / "headgate.db") as connection:
+        # Nothing from which somebody could make the secret again: the caller had none of their own.
+        assert connection.execute("SELECT nonce FROM answered").fetchall() == [(None,)]
+    connection.close()
     assert desk.call("GET", "/keys").code == "missing_api_key"
     assert desk.call("POST", "/keys", {"name": "first", "role": "admin"}, idempotency_key="first").status == 401
     boss = Desk(open_house, made.body["key"])

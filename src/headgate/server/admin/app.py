@@ -32,6 +32,7 @@ from headgate.server.caller import Receive, Send
 from headgate.server.guard import Limits
 from headgate.server.status import status_of
 from headgate.stores.change import Once
+from headgate.stores.data import DataDir
 from headgate.stores.registry import Registry
 
 THREADS = 4
@@ -49,13 +50,17 @@ _Endpoint = Callable[[Request], Awaitable[Response]]
 class Admin:
     """The application, and what all its requests share (``route.Desk``)."""
 
-    def __init__(self, core: Callable[[], Core | None], keyless: bool, limits: Limits) -> None:
+    def __init__(
+        self, core: Callable[[], Core | None], data: DataDir | None, keyless: bool, limits: Callable[[], Limits]
+    ) -> None:
         """Args:
         core: returns the gateway as it is now, None once it shuts down.
+        data: the data directory, None for a gateway without one.
         keyless: whether keyless mode may exist here.
-        limits: of client connections.
+        limits: returns those of client connections, as they are now.
         """
         self._core = core
+        self._data = data
         self._keyless = keyless
         self._limits = limits
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="headgate-admin")
@@ -88,10 +93,9 @@ class Admin:
         """The store; opened when first asked for, on the thread that asks."""
         with self._opening:
             if self._engine is None:
-                data = self.core.data
-                if data is None:
+                if self._data is None:
                     raise Unavailable("This gateway has no store.", code="store_unavailable")
-                self._engine = data.open_engine()
+                self._engine = self._data.open_engine()
             return self._engine
 
     def close(self) -> None:
@@ -128,7 +132,7 @@ class Admin:
             raise Unavailable("Too many admin requests at once; send it again.", retry_after=1)
         self._open += 1
         try:
-            raw = await read.body(request, headers, self._limits)
+            raw = await read.body(request, headers, self._limits())
             key = read.idempotency_key(headers) if route.method != "GET" else ""
             actor = principal.key_id or "keyless"
             target = f"{route.method} {request.url.path}\n".encode()
@@ -136,9 +140,11 @@ class Admin:
             body = read.decode(raw, route.takes)
             query = read.query(request.query_params.multi_items(), route.query)
             path = read.path(request.path_params)
+            # What a caller in keyless mode sends for a key is no secret.
+            token = bearer(headers) if principal.key_id else b""
 
             def work() -> tuple[Any, bool]:
-                registry = Registry(self.engine, actor, once=once, token=bearer(headers))
+                registry = Registry(self.engine, actor, once=once, token=token)
                 result = _do(route, Ask(self, principal, registry, path, body, query))
                 if route.method != "GET":
                     # Here at once, elsewhere at their next look; so too where this look fails.
