@@ -10,12 +10,21 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol, cast
 
 import msgspec
 
-from headgate.config.settings import ModelSettings, ProviderSettings, Settings, StepSettings, TimeoutSettings
+from headgate.config.settings import (
+    BreakerSettings,
+    LimitSettings,
+    ModelSettings,
+    ProviderSettings,
+    RetrySettings,
+    Settings,
+    StepSettings,
+    TimeoutSettings,
+)
 from headgate.core.call import Deployment, Handler, Timeouts
 from headgate.core.clock import Clock, Ids, Random, SystemClock
 from headgate.core.ports import Journal, KeyRing, Transport
@@ -45,12 +54,14 @@ from headgate.providers.keychain import KeyChain
 from headgate.stores.data import DataDir
 from headgate.stores.journal.ticks import TickJournal
 from headgate.stores.keeper import RecorderKeeper
+from headgate.transport.dial import tls_context
 from headgate.transport.local import LocalApp, LocalTransport
 from headgate.transport.origin import Origin
 from headgate.transport.pool import Pool
 from headgate.transport.proxy import Proxies, Proxy
 
 USER_AGENT = "headgate/0.1"
+_Terms = tuple[str, BreakerSettings, LimitSettings, RetrySettings]
 DIRECT_LIMIT = 1000
 """Deployments kept for ``provider/model`` addressing; more are made anew at each call."""
 
@@ -71,12 +82,14 @@ class Core:
         deployments: what is known of every deployment at run time, by ``provider/model``.
         dialects: every client dialect by name.
         models: the configured models by name, in order.
-        keys, journal, clock, ids, loop: as injected.
+        keys, journal, clock, ids, random, loop, keyless: as injected.
         ticker: the one timer for short waits.
+        transports: the connections to each provider, by its name.
         closers: what ``aclose`` closes after the connections, in order.
         data: the data directory, None for a gateway without one.
         proxies: who may tell where a request comes from; None for nobody.
-        created: when it was composed, in seconds since 1970.
+        followers: told of new settings by ``renew``; what they raise refuses those.
+        created: when the first core of this process was composed, in seconds since 1970.
     """
 
     def __init__(
@@ -90,6 +103,7 @@ class Core:
         ids: Ids | None = None,
         transports: Mapping[str, Transport] | None = None,
         random: Random | None = None,
+        before: Core | None = None,
     ) -> None:
         """Args:
         settings: what to compose.
@@ -98,36 +112,43 @@ class Core:
         keyless: whether callers without a key are let in while no key exists.
         clock, ids, random: injected by tests.
         transports: by provider name, instead of real connections (tests).
+        before: the core that this one is to follow (see ``renew``).
         """
         self.clock: Clock = clock or SystemClock()
         self.ids = ids or Ids(self.clock)
+        self.random = random or Random()
         self.loop = asyncio.get_running_loop()
         self.ticker = Ticker(self.loop)
         self.journal = journal
         self.keys = keys
+        self.keyless = keyless
         self.created = int(time.time())
+        self.closers: list[Closer] = []
+        self.data: DataDir | None = None
+        self.followers: list[Callable[[Settings], None]] = []
+        self.transports: dict[str, Transport] = dict(transports or {})
+        self._settings = settings
+        self._known: dict[_Terms, Health] = {}
+        self._chains: dict[str, KeyChain | None] = {}
+        self.dialects: dict[str, Dialect] = {
+            dialect.name: dialect for dialect in (OpenAIChat(), Anthropic(), AnthropicCount(), Embeddings())
+        }
+        if before is not None:
+            self._take_over(before)
         self.models = {
             name: ModelInfo(name, self.created, "headgate", model.description)
             for name, model in settings.models.items()
         }
-        self.dialects: dict[str, Dialect] = {
-            dialect.name: dialect for dialect in (OpenAIChat(), Anthropic(), AnthropicCount(), Embeddings())
-        }
         self._strict = settings.server.strict_translation
-        self._transports: list[Transport] = []
-        self.closers: list[Closer] = []
-        self.data: DataDir | None = None
-        self._providers = {
-            name: self._provider(provider, (transports or {}).get(name))
-            for name, provider in settings.providers.items()
-        }
-        self._settings = settings
         self.proxies = Networks(settings.server.trusted_proxies) if settings.server.trusted_proxies else None
-        self._random = (random or Random()).random
+        self._providers = {name: self._provider(provider) for name, provider in settings.providers.items()}
+        self._random = self.random.random
         self.deployments: dict[str, Health] = {}
-        self._healths: dict[tuple[str, msgspec.Struct, msgspec.Struct, msgspec.Struct], Health] = {}
+        self._healths: dict[_Terms, Health] = {}
         self._direct: dict[str, Deployment] = {}
         self.account = self._build(keyless)
+        if before is not None:
+            self.account.unauthenticated = before.account.unauthenticated
         self.handler: Handler = self.account
 
     @property
@@ -137,10 +158,57 @@ class Core:
 
     async def aclose(self) -> None:
         """Ends connections, then hands the journal over."""
-        for transport in self._transports:
+        for transport in self.transports.values():
             await transport.aclose()
         for closer in self.closers:
             closer.close()
+
+    def renew(self, settings: Settings) -> Core:
+        """Composes new settings beside this running core, for the calls to come; those under way go on with this one.
+
+        Journal, keys, clock, timer, and the connections to providers whose connection settings are the same, are
+        shared from then on: of the two only the new core is closed by ``aclose``, of this one only ``dropped``.
+
+        Raises:
+            ConfigError: they can not be composed; nothing has changed.
+        """
+        core = Core(
+            settings,
+            journal=self.journal,
+            keys=self.keys,
+            keyless=self.keyless,
+            clock=self.clock,
+            ids=self.ids,
+            random=self.random,
+            before=self,
+        )
+        for follower in self.followers:
+            follower(settings)
+        return core
+
+    def dropped(self, successor: Core) -> list[Transport]:
+        """Returns the transports that a core made by ``renew`` has not taken over: to be closed after the last call."""
+        kept = {id(transport) for transport in successor.transports.values()}
+        return [transport for transport in self.transports.values() if id(transport) not in kept]
+
+    def _take_over(self, before: Core) -> None:
+        """Takes from the core that has run so far what must not begin anew; comes before anything is composed.
+
+        At a provider that is still the same server, that is what is known of its keys, and of each deployment whose
+        terms are the same: a breaker stays open, calls under way keep their places.
+        """
+        self.ticker, self.created = before.ticker, before.created
+        self.closers, self.followers, self.data = before.closers, before.followers, before.data
+        self.dialects = before.dialects
+        same = set()
+        for name, provider in self._settings.providers.items():
+            old = before._settings.providers.get(name)
+            if old is not None and _wiring(old) == _wiring(provider):
+                self.transports[name] = before.transports[name]
+            if old is not None and old.url == provider.url:
+                same.add(name)
+        self._chains = {name: before._providers[name].keys for name in same}
+        self._known = {terms: health for terms, health in before._healths.items() if terms[0].partition("/")[0] in same}
 
     def _build(self, keyless: bool) -> Account:
         models = self._settings.models
@@ -201,16 +269,19 @@ class Core:
 
     def _health(self, step: StepSettings) -> Health:
         """Returns the state that all models share which have this deployment on the same terms."""
-        key = (step.name, step.breaker, step.limit, step.retry)
-        found = self._healths.get(key)
+        terms = (step.name, step.breaker, step.limit, step.retry)
+        found = self._healths.get(terms)
         if found is None:
-            found = self._healths[key] = Health(
+            found = self._known.get(terms) or Health(
                 Breaker(step.name, random=self._random, **msgspec.structs.asdict(step.breaker)),
                 Limiter(step.name, self.clock.monotonic, **msgspec.structs.asdict(step.limit)),
                 Budget(step.retry.budget),
                 adaptive=step.limit.adaptive,
             )
-            self.deployments.setdefault(step.name, found)
+            # Callers can make up any number of names; what is made anew at each call is not kept either.
+            if len(self._direct) < DIRECT_LIMIT:
+                self._healths[terms] = found
+                self.deployments.setdefault(step.name, found)
         return found
 
     def _direct_deployment(self, name: str) -> Deployment | None:
@@ -237,10 +308,10 @@ class Core:
             self._direct[name] = made
         return made
 
-    def _provider(self, settings: ProviderSettings, transport: Transport | None) -> Provider:
+    def _provider(self, settings: ProviderSettings) -> Provider:
+        transport = self.transports.get(settings.name)
         if transport is None:
-            transport = _transport(settings)
-        self._transports.append(transport)
+            transport = self.transports[settings.name] = _transport(settings)
         row = settings.row
         base = settings.url.partition("://")[2].partition("/")[2]
         prefix = "/v1" if row.embedded else f"/{base}" if base else ""
@@ -256,8 +327,16 @@ class Core:
             response_headers=AllowList(row.response_headers, row.response_prefixes),
             max_tokens_field=settings.max_tokens_field,
             stream_usage=settings.stream_usage,
-            keys=_keychain(settings),
+            keys=self._keychain(settings),
         )
+
+    def _keychain(self, settings: ProviderSettings) -> KeyChain | None:
+        if len(settings.keys) < 2:
+            return None
+        start = f"{settings.row.auth_header}: {settings.row.auth_prefix}"
+        lines = [f"{start}{key.reveal()}\r\n".encode("latin-1") for key in settings.keys]
+        known = self._chains.get(settings.name)
+        return known if known is not None and known.has(lines) else KeyChain(lines)
 
 
 def _headers(settings: ProviderSettings) -> bytes:
@@ -269,15 +348,13 @@ def _headers(settings: ProviderSettings) -> bytes:
     return "".join(f"{name}: {value}\r\n" for name, value in lines.items()).encode("latin-1")
 
 
-def _keychain(settings: ProviderSettings) -> KeyChain | None:
-    if len(settings.keys) < 2:
-        return None
-    start = f"{settings.row.auth_header}: {settings.row.auth_prefix}"
-    return KeyChain([f"{start}{key.reveal()}\r\n".encode("latin-1") for key in settings.keys])
-
-
 def _timeouts(settings: TimeoutSettings) -> Timeouts:
     return Timeouts(settings.connect, settings.headers, settings.first_content, settings.idle, settings.total)
+
+
+def _wiring(settings: ProviderSettings) -> tuple[object, ...]:
+    """Returns what ``_transport`` goes by."""
+    return settings.row.embedded, settings.url, settings.proxy, settings.ca_file, settings.max_connections
 
 
 def _transport(settings: ProviderSettings) -> Transport:
@@ -295,6 +372,17 @@ def _transport(settings: ProviderSettings) -> Transport:
     return Pool(origin, ca_file=settings.ca_file, proxy=proxy, max_connections=settings.max_connections)
 
 
+def prepare(settings: Settings) -> None:
+    """Does beforehand, on any thread, what is slow about composing settings: reads certificates (20 ms a file).
+
+    Raises:
+        ConfigError: a CA file can not be used.
+    """
+    for provider in settings.providers.values():
+        if provider.url.startswith("https:"):
+            tls_context(provider.ca_file)
+
+
 async def open_core(settings: Settings, *, keyless: bool) -> Core:
     """Opens the data directory and composes a gateway over it; starts the recorder where none runs.
 
@@ -306,8 +394,7 @@ async def open_core(settings: Settings, *, keyless: bool) -> Core:
         ConfigError: the data directory or its database can not be used.
     """
     data = DataDir(settings.data.dir)
-    admin_key = settings.admin_key.reveal() if settings.admin_key is not None else ""
-    keys = data.open_keys(admin_key=admin_key)
+    keys = data.open_keys(admin_key=_admin_key(settings))
     kept = settings.data
     journal = data.open_journal(fsync=kept.journal.fsync, segment_bytes=kept.journal.segment_bytes)
     keeper = RecorderKeeper(data, retention_days=kept.retention_days)
@@ -316,4 +403,14 @@ async def open_core(settings: Settings, *, keyless: bool) -> Core:
     core = Core(settings, journal=ticks, keys=keys, keyless=keyless)
     core.data = data
     core.closers += [ticks, keys, keeper]
+
+    def follow(settings: Settings) -> None:
+        keys.set_admin_key(_admin_key(settings))
+        keeper.keep(settings.data.retention_days)
+
+    core.followers.append(follow)
     return core
+
+
+def _admin_key(settings: Settings) -> str:
+    return settings.admin_key.reveal() if settings.admin_key is not None else ""

@@ -125,6 +125,14 @@ def test_the_proofs_page_is_made_from_the_results() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_the_page_of_faults_is_made_from_the_matrix() -> None:
+    """docs/faults.md promises exactly what tests/scenarios/faults checks."""
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "faults.py", "--check"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_the_decisions_are_numbered_and_short() -> None:
     """docs/adr holds 0001, 0002… without a gap, each under 60 lines, each with its status."""
     records = sorted((ROOT / "docs" / "adr").glob("[0-9]*.md"))

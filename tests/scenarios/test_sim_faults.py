@@ -300,13 +300,18 @@ async def test_ways_to_say_wait(path: str) -> None:
         received, _ = await fail("429", path, False, f"; retry_after=1.5; hint={hint}")
         assert words in received, hint
         assert (b"retry-after" in received) is (hint in ("header", "ms", "date"))
+        moment = hint == "date" or (hint == "reset" and path == ANTHROPIC)
+        assert (b"\r\ndate: " in received) is moment, "a moment means nothing without the answer's own date"
 
 
 async def test_context_length_and_quota() -> None:
-    """400 and 429 with the codes that clients look for."""
+    """400 and 429 with the codes, or for want of them the words, that clients look for."""
     assert b'"context_length_exceeded"' in (await fail("context-length", OPENAI, False))[0]
     assert b"prompt is too long" in (await fail("context-length", ANTHROPIC, False))[0]
     assert b'"insufficient_quota"' in (await fail("quota", OPENAI, False))[0]
+    received = (await fail("quota", ANTHROPIC, False))[0]
+    assert received.startswith(b"HTTP/1.1 400 ")
+    assert b"credit balance is too low" in received
 
 
 async def test_refuse_closes_the_port_and_opens_it_again() -> None:

@@ -9,8 +9,8 @@ import click
 
 from headgate.cli.options import common, overrides
 from headgate.config.checks import is_loopback
-from headgate.config.load import load_settings
 from headgate.config.settings import Settings
+from headgate.config.source import Source
 from headgate.core.errors import ConfigError
 
 
@@ -27,12 +27,13 @@ def serve(config: str | None, data: str | None, host: str | None, port: int | No
         server__workers=("--workers", workers),
         data__dir=("--data", data),
     )
-    settings = load_settings(config, overrides=given)
+    source = Source(config, overrides=given)
+    settings = source.load()
     check_data(settings)
     raise_file_limit()
     from headgate.server.run import run
 
-    return run(settings)
+    return run(settings, source)
 
 
 def check_data(settings: Settings) -> None:

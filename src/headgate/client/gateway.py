@@ -7,17 +7,20 @@ import os
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any
 
 from headgate.client.answer import Answer, Folder
 from headgate.client.request import Request
 from headgate.client.stream import Opening, Stream
-from headgate.compose import Core, open_core
-from headgate.config.load import load_settings
+from headgate.compose import Core, open_core, prepare
+from headgate.config.changes import FIXED, changes, hold
 from headgate.config.settings import Settings
+from headgate.config.source import Source
 from headgate.core.call import Priority
-from headgate.core.errors import BadRequest, HeadgateError
+from headgate.core.errors import BadRequest, ConfigError, HeadgateError
+from headgate.transport.retire import Retirement
 
 Messages = str | Sequence[Mapping[str, Any]]
 """A conversation in the shape of its dialect; a text stands for one user message."""
@@ -55,9 +58,12 @@ class Gateway:
         """
         self._core: Core | None = None
         given = {"data.dir": ("data", os.path.abspath(data))} if data is not None else {}
-        self._settings = settings or load_settings(config, overrides=given)
+        self._source = Source(config, overrides=given) if settings is None else None
+        self._settings = settings or self._read()
         self._closed = False
         self._opening: asyncio.Lock | None = None
+        self._ending: list[Core] = []
+        self._retirement = Retirement()
         self._streams: weakref.WeakSet[Stream] = weakref.WeakSet()
 
     async def __aenter__(self) -> Gateway:
@@ -86,7 +92,46 @@ class Gateway:
             return
         for stream in list(self._streams):
             await stream.aclose()
+        await self._retirement.aclose()
         await core.aclose()
+
+    async def reload(self, settings: Settings | None = None) -> list[str]:
+        """Makes the configuration hold as it is written now, mounted secrets too. Calls under way end as they began.
+
+        A gateway does not look at its file by itself, as the server does. What can not change while it is open
+        (``data.dir``, ``data.journal``) stays.
+
+        Args:
+            settings: other ready-made settings, instead of the file.
+
+        Returns:
+            What is different now, by path: ``["added models.fast", "changed providers.up.url"]``.
+
+        Raises:
+            ConfigError: something in it is wrong, the message says what and where; all stays as it is.
+
+        Example:
+            >>> async def main() -> None:
+            ...     async with Gateway() as gateway:
+            ...         print(await gateway.reload())
+            >>> asyncio.run(main())
+            []
+        """
+        async with self._lock():
+            with ThreadPoolExecutor(1, "headgate-reload") as thread:
+                read = asyncio.get_running_loop().run_in_executor(thread, self._prepared, settings)
+                wanted, _ = hold(await read, self._settings, FIXED)
+            changed = changes(self._settings, wanted)
+            before = self._core
+            if before is not None and changed:
+                _check_loop(before)
+                self._core = before.renew(wanted)
+                # An older core may still use what this one has handed on and now is dropped.
+                self._ending = [core for core in (*self._ending, before) if core.account.open]
+                ending = list(self._ending)
+                self._retirement.add(before.dropped(self._core), lambda: any(core.account.open for core in ending))
+            self._settings = wanted
+        return changed
 
     async def complete(
         self,
@@ -274,6 +319,22 @@ class Gateway:
         """Returns the names of the configured models."""
         return list(self._settings.models)
 
+    def _read(self) -> Settings:
+        if self._source is None:
+            raise ConfigError("this gateway was made with ready-made settings; give reload() new ones")
+        return self._source.load()
+
+    def _prepared(self, settings: Settings | None) -> Settings:
+        settings = settings or self._read()
+        prepare(settings)
+        return settings
+
+    def _lock(self) -> asyncio.Lock:
+        """The gateway's own loop is not known before it opens."""
+        if self._opening is None:
+            self._opening = asyncio.Lock()
+        return self._opening
+
     async def _one(self, request: Mapping[str, Any]) -> Answer | HeadgateError:
         try:
             work = self.complete(**{"priority": "batch", **request})
@@ -295,15 +356,17 @@ class Gateway:
         if core is None:
             if self._closed:
                 raise RuntimeError("this gateway is closed")
-            if self._opening is None:
-                self._opening = asyncio.Lock()
-            async with self._opening:
+            async with self._lock():
                 if self._core is None:
                     self._core = await open_core(self._settings, keyless=False)
                 core = self._core
-        if core.loop is not asyncio.get_running_loop():
-            raise RuntimeError(
-                "this gateway was opened on another event loop; make one gateway per loop, "
-                "or use SyncGateway, which any thread may call"
-            )
+        _check_loop(core)
         return core
+
+
+def _check_loop(core: Core) -> None:
+    if core.loop is not asyncio.get_running_loop():
+        raise RuntimeError(
+            "this gateway was opened on another event loop; make one gateway per loop, "
+            "or use SyncGateway, which any thread may call"
+        )

@@ -62,6 +62,10 @@ class SyncGateway:
         """Closes the gateway and ends its thread; calls under way are cancelled. Idempotent."""
         self._end()
 
+    def reload(self, settings: Settings | None = None) -> list[str]:
+        """Makes the configuration hold as it is written now. Argument, result and errors as ``Gateway.reload``."""
+        return self._run(self._gateway.reload(settings))
+
     def complete(self, model: str, messages: Any = None, **arguments: Any) -> Answer:
         """Asks for a whole answer. Arguments, result and errors as ``Gateway.complete``."""
         return self._run(self._gateway.complete(model, messages, **arguments))

@@ -205,9 +205,11 @@ class Call:
         status_of: the HTTP status that the server gives an outcome (None: success); 0 in the library.
         cut: why the server itself is cancelling the call; None while it is not, and where the client left.
         task: the task that handles it, where the server knows it; None in the library.
+        begun: whether a heartbeat has begun the response already, with status 200.
     """
 
     __slots__ = (
+        "begun",
         "conversation",
         "cut",
         "deadline",
@@ -253,6 +255,7 @@ class Call:
         self.conversation: Any = None
         self.plan: Plan | None = None
         self.cut: HeadgateError | None = None
+        self.begun = False
         self.settle: Settlement | None = None
         self.task: asyncio.Task[None] | None = None
 

@@ -82,8 +82,8 @@ class Transport(Protocol):
                 which the transport writes itself.
             body: the whole body; content-length is its length.
             connect_timeout: seconds for name resolution, TCP, proxy and TLS together.
-            on_abort: called at once with a function that aborts the request at whatever stage it is in,
-                making this coroutine (or a later ``read``) raise the error given.
+            on_abort: called at once with a bound method of the request's ``Pending`` that aborts it at whatever
+                stage it is in, making this coroutine (or a later ``read``) raise the error given.
 
         Raises:
             ConnectFailed: no connection (``sent`` False).

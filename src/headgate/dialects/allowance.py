@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from headgate.dialects.openai_chat.retry import parse_duration
+from headgate.dialects.delay import parse_duration
 
 _SCARCE_REQUESTS = 2
 _SCARCE_TOKENS = 4

@@ -99,7 +99,7 @@ class Account:
             record.error = error.code
             record.error_message = error.message
             record.fault = error.fault
-        record.status = call.status_of(None if begun or outcome == "cancelled" else error)
+        record.status = call.status_of(None if begun or call.begun or outcome == "cancelled" else error)
         self.open -= 1
         call.settle = self._journal.append(record)
 

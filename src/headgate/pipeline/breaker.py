@@ -20,12 +20,13 @@ from headgate.pipeline.latency import Latency
 State = Literal["closed", "open", "half_open"]
 
 _BUCKETS = 10
-_SICK = frozenset({"server_error", "overloaded"})
+_SICK = frozenset({"server_error", "overloaded", "auth", "quota"})
+"""An account that is refused, or out of money, is of no more use than a server that is down."""
 _PAUSING = frozenset({"rate_limited", "overloaded", "server_error"})
 
 
 def is_sickness(error: HeadgateError) -> bool:
-    """Says whether an error speaks of a deployment that is ill, not of the request, of us, or of a rate."""
+    """Says whether an error speaks of a deployment that is of no use now, not of the request, of us, or of a rate."""
     if error.fault != "upstream":
         return False
     if isinstance(error, UpstreamError):

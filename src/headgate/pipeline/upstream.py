@@ -37,8 +37,9 @@ def upstream(driver: Upstream, clock: Clock) -> AttemptHandler:
             _close(attempt, "failed", error, monotonic())
             raise
         except asyncio.CancelledError:
-            if attempt.abort is not None:
-                # It may have been sent: a hedge that lost is billed by the provider all the same.
+            record.sent = record.sent or _sent(attempt)
+            if record.sent:
+                # A hedge that lost is billed by the provider all the same.
                 record.usage = _estimate(attempt, 0)
             _close(attempt, "cancelled", None, monotonic())
             raise
@@ -49,6 +50,12 @@ def upstream(driver: Upstream, clock: Clock) -> AttemptHandler:
         return reply
 
     return handler
+
+
+def _sent(attempt: Attempt) -> bool:
+    """Whether the whole request had gone out when the attempt was given up, answered or not: it may be billed then."""
+    pending = getattr(attempt.abort, "__self__", None)
+    return bool(getattr(pending, "sent", False))
 
 
 async def _commit(answer: UpstreamAnswer) -> Sequence[Frame]:

@@ -46,6 +46,10 @@ class KeyChain:
         """Returns the header line of a key."""
         return self._lines[key]
 
+    def has(self, lines: Sequence[bytes]) -> bool:
+        """Returns whether these are its keys, in this order."""
+        return self._lines == tuple(lines)
+
     def failed(self, key: int, error: HeadgateError, now: float) -> bool:
         """Notes that a call with this key failed; True where that was the key's own trouble and another one is free."""
         if error.code not in _TURNING:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from headgate.core.call import Call
-from headgate.core.errors import BadRequest, HeadgateError, Unavailable, UnknownModel
+from headgate.core.errors import BadRequest, ConfigError, HeadgateError, Unavailable, UnknownModel
 from headgate.core.record import Record, dispatched
 from headgate.dialects import models as models_face
 from headgate.dialects.base import Dialect
@@ -17,11 +17,13 @@ from headgate.server.guard import Guard, Limits
 from headgate.server.intake import check_content, read_settings
 from headgate.server.respond import StreamWriter, render_error, send_json, send_unary
 from headgate.server.status import status_of
+from headgate.transport.retire import Retirement
 
 if TYPE_CHECKING:
     from headgate.compose import Core
+    from headgate.config.settings import Settings
     from headgate.server.admin.app import Admin
-    from headgate.stores.data import DataDir
+    from headgate.server.reload import Reloader
 
 Scope = dict[str, Any]
 _PATHS = {
@@ -40,6 +42,9 @@ class App:
 
     Attributes:
         draining: set at shutdown: ``/readyz`` says 503 and streams are given their bounded time to end.
+        limits: of client connections; those of a call are the ones at its beginning.
+        reloader: follows the configuration from startup to shutdown, if set before.
+        version: of the configuration that holds, shown by ``/readyz``; "" where there is no file.
     """
 
     def __init__(self, start: Callable[[], Awaitable[Core]], limits: Limits, keyless: bool) -> None:
@@ -49,16 +54,18 @@ class App:
         keyless: whether keyless mode may exist here (a server bound to loopback).
         """
         self._start = start
-        self._limits = limits
+        self.limits = limits
         self._keyless = keyless
         self._core: Core | None = None
         self._starting = asyncio.Lock()
         self._dialects: Mapping[str, Dialect] = {}
         self._targets: Mapping[bytes, Dialect] = {}
         self._guards: set[Guard] = set()
-        self._data: DataDir | None = None
         self._admin: Admin | None = None
         self.draining = False
+        self.reloader: Reloader | None = None
+        self.version = ""
+        self._retirement = Retirement()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one ASGI connection."""
@@ -89,11 +96,35 @@ class App:
                 core = await self._start()
                 self._dialects = {path: core.dialects[name] for path, name in _PATHS.items()}
                 self._targets = {path.encode(): dialect for path, dialect in self._dialects.items()}
-                self._core, self._data = core, core.data
+                self._core = core
+                if self.reloader is not None:
+                    self.reloader.start(self.apply)
+
+    def apply(self, settings: Settings, version: str) -> None:
+        """Makes new settings hold for the calls to come; those under way end with what they began with.
+
+        Raises:
+            ConfigError: they can not be composed, or all is over here; nothing has changed.
+        """
+        before = self._core
+        if before is None or self.draining:
+            raise ConfigError("this process is shutting down")
+        core = before.renew(settings)
+        self._core, self.limits, self.version = core, Limits.of(settings.server), version
+        calls = set(self._guards)
+
+        def busy() -> bool:
+            calls.difference_update([guard for guard in calls if guard.over])
+            return bool(calls)
+
+        self._retirement.add(before.dropped(core), busy)
 
     async def shutdown(self) -> None:
         """Closes the core: connections, journal, key ring."""
         self.draining = True
+        if self.reloader is not None:
+            await self.reloader.stop()
+        await self._retirement.aclose()
         core, self._core = self._core, None
         admin, self._admin = self._admin, None
         if admin is not None:
@@ -116,12 +147,12 @@ class App:
         call = Call(
             record, dialect, b"", clock.monotonic(), headers=caller.headers, peer=caller.peer, status_of=status_of
         )
-        guard = Guard(core.ticker, caller, self._limits, call)
+        guard = Guard(core.ticker, caller, self.limits, call)
         self._guards.add(guard)
         writer: StreamWriter | None = None
         try:
             check_content(caller.headers)
-            call.raw = await caller.body(self._limits.body_bytes)
+            call.raw = await caller.body(self.limits.body_bytes)
             guard.reading = False
             read_settings(call, caller.headers)
             # A request that will stream may be kept warm by comments while it waits.
@@ -141,7 +172,7 @@ class App:
                 await reply.aclose()
                 raise
         except HeadgateError as error:
-            await self._fail(error, call, caller, writer, close=guard.reading)
+            await self._fail(error, guard, call, caller, writer, close=guard.reading)
         except asyncio.CancelledError:
             await self._cancelled(guard, call, caller, writer)
         finally:
@@ -149,9 +180,17 @@ class App:
             self._guards.discard(guard)
 
     async def _fail(
-        self, error: HeadgateError, call: Call, caller: Caller, writer: StreamWriter | None, *, close: bool
+        self,
+        error: HeadgateError,
+        guard: Guard,
+        call: Call,
+        caller: Caller,
+        writer: StreamWriter | None,
+        *,
+        close: bool,
     ) -> None:
         """Tells an error: as a response, or in band where a stream has begun."""
+        await guard.hush()
         if writer is not None and writer.started:
             await writer.fail(error)
         else:
@@ -166,9 +205,9 @@ class App:
         if task is not None:
             task.uncancel()
         if guard.why == "slow_body":
-            await self._fail(slow_body(), call, caller, writer, close=True)
+            await self._fail(slow_body(), guard, call, caller, writer, close=True)
         elif guard.why == "draining":
-            await self._fail(_draining(), call, caller, writer, close=True)
+            await self._fail(_draining(), guard, call, caller, writer, close=True)
         elif guard.why == "slow_client":
             caller.abort()
 
@@ -179,7 +218,9 @@ class App:
             return await send_json(caller, 200, b'{"status":"ok"}')
         if path == "/readyz":
             ready = core is not None and not self.draining
-            return await send_json(caller, 200 if ready else 503, b'{"ready":%b}' % (b"true" if ready else b"false"))
+            version = f',"config":"{self.version}"' if self.version else ""
+            shown = f'{{"ready":{"true" if ready else "false"}{version}}}'
+            return await send_json(caller, 200 if ready else 503, shown.encode())
         if core is None:
             return await send_json(caller, 503, _GONE)
         face = core.dialects["anthropic" if path.startswith("/v1/messages") else "openai_chat"]
@@ -199,16 +240,17 @@ class App:
         """The admin API; its code is loaded when it is first asked for, on a thread."""
         if self._admin is None:
             async with self._starting:
-                if self._core is None:
+                core = self._core
+                if core is None:
                     return await send_json(AsgiCaller(scope, receive, send), 503, _GONE)
                 if self._admin is None:
-                    self._admin = await asyncio.to_thread(self._open_admin)
+                    self._admin = await asyncio.to_thread(self._open_admin, core)
         return await self._admin(scope, receive, send)
 
-    def _open_admin(self) -> Admin:
+    def _open_admin(self, core: Core) -> Admin:
         from headgate.server.admin.app import Admin
 
-        return Admin(lambda: self._core, self._data, self._keyless, lambda: self._limits)
+        return Admin(lambda: self._core, core.data, self._keyless, lambda: self.limits)
 
     async def _list_models(self, name: str, core: Core, caller: Caller) -> None:
         headers = caller.headers

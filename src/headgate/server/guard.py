@@ -17,22 +17,35 @@ READING_LOOK = 0.05
 
 class Limits:
     """The bounds of a client connection, in seconds (``body``: to send the request, ``write``: to take a piece of
-    the answer, ``heartbeat``: of silence before a comment goes out) and bytes (``body_bytes``)."""
+    the answer, ``heartbeat``: of silence before a comment goes out, ``drain``: to end after SIGTERM) and bytes
+    (``body_bytes``)."""
 
-    __slots__ = ("body", "body_bytes", "heartbeat", "write")
+    __slots__ = ("body", "body_bytes", "drain", "heartbeat", "write")
 
     def __init__(
-        self, body: float = 60.0, write: float = 30.0, heartbeat: float = 15.0, body_bytes: int = 32 * 1024 * 1024
+        self,
+        body: float = 60.0,
+        write: float = 30.0,
+        heartbeat: float = 15.0,
+        body_bytes: int = 32 * 1024 * 1024,
+        drain: float = 30.0,
     ) -> None:
         self.body = body
         self.write = write
         self.heartbeat = heartbeat
         self.body_bytes = body_bytes
+        self.drain = drain
 
     @classmethod
     def of(cls, server: ServerSettings) -> Limits:
         """Returns the limits that these settings ask for."""
-        return cls(server.body_seconds, server.slow_client_seconds, server.heartbeat_seconds, server.body_limit)
+        return cls(
+            server.body_seconds,
+            server.slow_client_seconds,
+            server.heartbeat_seconds,
+            server.body_limit,
+            server.drain_seconds,
+        )
 
 
 class Guard:
@@ -44,7 +57,8 @@ class Guard:
         reading: True while the body is being received.
         silent_since: since when nothing has gone to a streaming client (loop time); 0.0 for a unary call.
         sending_since: since when a write has been waiting for the client; 0.0 while none is.
-        beat: breaks a long silence; None for a unary call.
+        beat: breaks a long silence; None for a unary call, and once the response is about to end.
+        beating: a beat under way, which nothing else may be written into; None while there is none.
         why: why the guard cancelled the request: ``"slow_body"``, ``"gone"``, ``"slow_client"``, ``"draining"``;
             ``""`` if it did not.
     """
@@ -58,6 +72,7 @@ class Guard:
         "_task",
         "_timer",
         "beat",
+        "beating",
         "now",
         "over",
         "reading",
@@ -77,6 +92,7 @@ class Guard:
         self._timer: asyncio.TimerHandle | None = None
         self._task = call.task = caller.task
         self.beat: Callable[[], Awaitable[None]] | None = None
+        self.beating: asyncio.Task[None] | None = None
         self.reading = True
         self.silent_since = 0.0
         self.sending_since = 0.0
@@ -89,6 +105,8 @@ class Guard:
         if self._timer is not None:
             self._timer.cancel()
             self._caller.unwatch()
+            if self.beating is not None:
+                self.beating.cancel()
 
     def lasts(self) -> None:
         """The request goes on: from here on it is looked after."""
@@ -102,6 +120,20 @@ class Guard:
         self._call.cut = error
         if self._task is not None:
             self._task.cancel()
+
+    async def beaten(self) -> None:
+        """Waits for a beat under way, so that nothing is written into it."""
+        if self.beating is not None:
+            await asyncio.wait((self.beating,))
+
+    async def hush(self) -> None:
+        """Lets no further beat begin, and one under way end: what comes next ends the response."""
+        self.beat = None
+        if self.beating is not None:
+            if self.why:
+                # The client may be what it waits for, and there is no time for that now.
+                self.beating.cancel()
+            await asyncio.wait((self.beating,))
 
     def _gone(self) -> None:
         self.cancel("gone")
@@ -117,28 +149,27 @@ class Guard:
             self._caller.watch(self._gone)
             if self.sending_since and now - self.sending_since >= limits.write:
                 return self.cancel("slow_client", _slow_client(limits.write))
-            if self.silent_since and self.beat is not None and not self.sending_since:
+            if self.silent_since and self.beat is not None and self.beating is None and not self.sending_since:
                 wait = limits.heartbeat - (now - self.silent_since)
                 if wait <= 0.001:
                     self.silent_since = now
-                    _BEATS.add(beating := self._loop.create_task(self._beat(self.beat)))
-                    beating.add_done_callback(_BEATS.discard)
+                    self.beating = self._loop.create_task(self._beat())
                 else:
                     pause = min(pause, wait)
         if not self.over and not self.why:
             self._timer = self._loop.call_later(pause, self._look)
         return None
 
-    async def _beat(self, beat: Callable[[], Awaitable[None]]) -> None:
-        self.sending_since = self._loop.time()
+    async def _beat(self) -> None:
         try:
-            await beat()
+            # The response may have come to its end since this was scheduled.
+            if self.beat is not None and not self.over:
+                self.sending_since = self._loop.time()
+                await self.beat()
         finally:
             self.sending_since = 0.0
+            self.beating = None
 
 
 def _slow_client(seconds: float) -> Timeout:
     return Timeout(f"The client took nothing for {seconds:g} s.", code="slow_client", fault="caller", sent=True)
-
-
-_BEATS: set[asyncio.Task[None]] = set()

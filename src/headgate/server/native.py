@@ -22,7 +22,6 @@ from headgate.core.outbox import Outbox
 from headgate.dialects.base import Dialect
 from headgate.server.app import App, slow_body
 from headgate.server.caller import Caller, Head, too_large
-from headgate.server.guard import Limits
 from headgate.server.protocol import BoundedProtocol
 from headgate.server.respond import render_error
 
@@ -215,8 +214,6 @@ class GateProtocol(BoundedProtocol):
     """One client connection of the gateway's own server."""
 
     app_native: App
-    body_limit: int
-    body_seconds: float
     outbox: Outbox
 
     _runner: asyncio.Task[None] | None = None
@@ -260,8 +257,9 @@ class GateProtocol(BoundedProtocol):
             self.flow.pause_reading()
             self.pipeline.appendleft((cast(Any, caller), self.app))
         length = caller.headers.get(b"content-length")
-        if length is not None and int(length[:20]) > self.body_limit:
-            self._refuse(caller, too_large(self.body_limit))
+        limits = self.app_native.limits
+        if length is not None and int(length[:20]) > limits.body_bytes:
+            self._refuse(caller, too_large(limits.body_bytes))
         elif b"expect" in caller.headers and caller.started:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
@@ -269,8 +267,10 @@ class GateProtocol(BoundedProtocol):
         caller: object = self.cycle
         if not isinstance(caller, NativeCaller):
             super().on_body(body)
-        elif not caller.response_complete and not caller.feed(body, self.body_limit):
-            self._refuse(caller, too_large(self.body_limit))
+            return
+        limit = self.app_native.limits.body_bytes
+        if not caller.response_complete and not caller.feed(body, limit):
+            self._refuse(caller, too_large(limit))
 
     def on_message_complete(self) -> None:
         caller: object = self.cycle
@@ -288,7 +288,7 @@ class GateProtocol(BoundedProtocol):
         caller: object = self.cycle
         native = self._head_done and isinstance(caller, NativeCaller) and not caller.response_complete
         if native and self._body_timer is None:
-            self._body_timer = self.loop.call_later(self.body_seconds, self._too_slow_body)
+            self._body_timer = self.loop.call_later(self.app_native.limits.body, self._too_slow_body)
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         """uvicorn starts the next request of a pipeline."""
@@ -350,23 +350,16 @@ class GateProtocol(BoundedProtocol):
             self._body_timer = None
 
 
-def protocol_for(app: App, limits: Limits, head_limit: int, head_count: int) -> type[HttpToolsProtocol]:
+def protocol_for(app: App, head_limit: int, head_count: int) -> type[HttpToolsProtocol]:
     """Returns the protocol class for ``uvicorn.Config(http=...)``.
 
     Args:
         app: whose data plane is served natively.
-        limits: of client connections.
         head_limit: bytes that a request head may have.
         head_count: headers that it may have.
     """
     return type(
         "GateProtocol",
         (GateProtocol,),
-        {
-            "app_native": app,
-            "body_limit": limits.body_bytes,
-            "body_seconds": limits.body,
-            "head_limit": head_limit,
-            "head_count": head_count,
-        },
+        {"app_native": app, "head_limit": head_limit, "head_count": head_count},
     )

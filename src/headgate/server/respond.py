@@ -87,6 +87,7 @@ class StreamWriter:
         """Breaks a long silence: the status, if it has not gone out, and a comment."""
         if self._call.view is None or not self._call.view.stream:
             return
+        self._call.begun = True
         await self._start(None)
         await self._caller.write(self._call.dialect.comment)
 
@@ -101,6 +102,8 @@ class StreamWriter:
         if reply.dialect != call.dialect.name:
             encoder = call.dialect.encoder(stream=True, model=call.view.model, include_usage=call.view.include_usage)
         frames = await reply.batch()
+        if guard.beating is not None:
+            await guard.beaten()
         await self._start(reply)
         while frames:
             if encoder is None:
@@ -110,6 +113,8 @@ class StreamWriter:
                 data = b"".join([encoder.feed(frame.events) for frame in frames if frame.kind is not Kind.MARKER])
                 call.record.lost[:] = encoder.lost
             if data:
+                if guard.beating is not None:
+                    await guard.beaten()
                 guard.sending_since = guard.now()
                 await self._caller.write(data)
                 guard.sending_since = 0.0
@@ -117,6 +122,7 @@ class StreamWriter:
             frames = await reply.batch()
         if encoder is not None:
             self._held = encoder.end()
+        await guard.hush()
         guard.sending_since = guard.now()
         await self._caller.end(self._held, call.settle)
 

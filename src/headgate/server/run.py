@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import math
 import signal
 import socket
@@ -14,27 +15,39 @@ from typing import Any
 
 import uvicorn
 
-from headgate.compose import open_core
+from headgate.compose import open_core, prepare
+from headgate.config.changes import FIXED_SERVER
 from headgate.config.checks import is_loopback
+from headgate.config.follow import Follower
 from headgate.config.settings import Settings
+from headgate.config.source import Source
 from headgate.core.errors import ConfigError
 from headgate.server.app import App
 from headgate.server.guard import Limits
 from headgate.server.native import protocol_for
+from headgate.server.reload import Reloader
+from headgate.server.terminal import Terminal, nothing
 from headgate.server.workers import supervise
 
 CUT_SECONDS = 3
 """What streams that outlive the drain are given to be told so, before uvicorn cancels them."""
 
 
-def make_app(settings: Settings, limits: Limits) -> App:
+LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
+
+
+def make_app(settings: Settings) -> App:
     """Returns the ASGI application for these settings; its core is made at startup."""
     keyless = is_loopback(settings.server.host)
-    return App(lambda: open_core(settings, keyless=keyless), limits, keyless)
+    return App(lambda: open_core(settings, keyless=keyless), Limits.of(settings.server), keyless)
 
 
-def run(settings: Settings) -> int:
+def run(settings: Settings, source: Source) -> int:
     """Serves until SIGTERM or SIGINT; returns the exit code.
+
+    Args:
+        settings: what to begin with, just read from ``source``.
+        source: followed from then on.
 
     Raises:
         ConfigError: the address can not be listened on.
@@ -47,10 +60,31 @@ def run(settings: Settings) -> int:
     def ready() -> None:
         print(_greeting(settings, url), flush=True)
 
+    _log_to_stderr()
+    signal.signal(signal.SIGHUP, nothing)
     workers = settings.server.workers
-    if workers > 1:
-        return supervise(workers, lambda tell: _serve(settings, listener, tell), ready)
-    return _serve(settings, listener, ready)
+    if workers == 1:
+        return _serve(settings, source, source.version, listener, ready, speaks=True)
+
+    def check(settings: Settings, version: str) -> None:
+        prepare(settings)
+
+    # What holds last is what a worker starts with that replaces another, even if the file is wrong by then.
+    last = Follower(source, settings, check, version=source.version, fixed=FIXED_SERVER)
+
+    def serve(tell: Callable[[], None]) -> int:
+        return _serve(last.settings, source, last.version, listener, tell, speaks=False)
+
+    return supervise(workers, serve, ready, lambda asked: last.look(asked=asked))
+
+
+def _log_to_stderr() -> None:
+    log = logging.getLogger("headgate")
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter(LOG_FORMAT))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
 
 
 def _listen(settings: Settings) -> socket.socket:
@@ -75,17 +109,31 @@ def _listen(settings: Settings) -> socket.socket:
 class _Server(uvicorn.Server):
     """uvicorn's server; says when it is ready, and tells the application that it drains."""
 
-    def __init__(self, config: uvicorn.Config, app: App, ready: Callable[[], None], drain_seconds: float) -> None:
+    def __init__(self, config: uvicorn.Config, app: App, ready: Callable[[], None]) -> None:
         super().__init__(config)
-        self._drain_seconds = drain_seconds
         self._app = app
         self._ready = ready
+        self._terminal = Terminal()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hang_up)
             _calm_collector()
             self._ready()
+
+    async def on_tick(self, counter: int) -> bool:
+        """uvicorn asks ten times a second whether to go on."""
+        if counter % 10 == 0:
+            self._terminal.look()
+        return await super().on_tick(counter)
+
+    def _hang_up(self) -> None:
+        """SIGHUP: reads the configuration again; drains where it means that the terminal was closed."""
+        if self._terminal.has_closed():
+            self.should_exit = True
+        elif self._app.reloader is not None:
+            self._app.reloader.wake()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Drains at the first signal, ends at once at a second SIGINT. Not raised again afterwards: a clean drain
@@ -96,20 +144,31 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._app.draining = True
-        cut = asyncio.get_running_loop().call_later(self._drain_seconds, self._app.cut)
+        seconds = self._app.limits.drain
+        self.config.timeout_graceful_shutdown = math.ceil(seconds) + CUT_SECONDS
+        cut = asyncio.get_running_loop().call_later(seconds, self._app.cut)
         try:
             await super().shutdown(sockets)
         finally:
             cut.cancel()
 
 
-def _serve(settings: Settings, listener: socket.socket, ready: Callable[[], None]) -> int:
+def _serve(
+    settings: Settings,
+    source: Source,
+    version: str,
+    listener: socket.socket,
+    ready: Callable[[], None],
+    *,
+    speaks: bool,
+) -> int:
     server = settings.server
-    limits = Limits.of(server)
-    app = make_app(settings, limits)
+    app = make_app(settings)
+    app.version = version
+    app.reloader = Reloader(source, settings, version, fixed=FIXED_SERVER, speaks=speaks)
     config = uvicorn.Config(
         app,
-        http=protocol_for(app, limits, server.header_limit, server.header_count),
+        http=protocol_for(app, server.header_limit, server.header_count),
         ws="none",
         lifespan="on",
         loop=_loop_factory(),
@@ -119,10 +178,9 @@ def _serve(settings: Settings, listener: socket.socket, ready: Callable[[], None
         proxy_headers=False,
         log_level="warning",
         timeout_keep_alive=75,
-        timeout_graceful_shutdown=math.ceil(server.drain_seconds) + CUT_SECONDS,
         backlog=4096,
     )
-    uvicorn_server = _Server(config, app, ready, server.drain_seconds)
+    uvicorn_server = _Server(config, app, ready)
     uvicorn_server.run(sockets=[listener])
     return 0 if uvicorn_server.started else 1
 

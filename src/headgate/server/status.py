@@ -50,6 +50,8 @@ _BY_TYPE: dict[type[HeadgateError], int] = {
 }
 _OURS = frozenset({401, 402, 403, 407})
 """Upstream statuses that speak of our credentials, not the caller's."""
+_OUR_TROUBLE = frozenset({"auth", "quota"})
+"""The same by code: some upstreams say so under a 400."""
 
 
 def status_of(error: HeadgateError | None) -> int:
@@ -58,6 +60,8 @@ def status_of(error: HeadgateError | None) -> int:
         return 200
     if isinstance(error, UpstreamError):
         if error.status in _OURS or not 400 <= error.status <= 599:
+            return 502
+        if error.code in _OUR_TROUBLE and error.status < 429:
             return 502
         return error.status
     if isinstance(error, (BadRequest, LimitExceeded)):

@@ -12,6 +12,8 @@ import time
 import traceback
 from collections.abc import Callable
 
+from headgate.server.terminal import Terminal, nothing
+
 _MIN_LIFE = 1.0
 """A worker that dies younger than this (s) is replaced only after a pause, lest a broken start spins."""
 
@@ -22,7 +24,12 @@ _PID = struct.Struct("=i")
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-def supervise(count: int, serve: Callable[[Callable[[], None]], int], ready: Callable[[], None]) -> int:
+def supervise(
+    count: int,
+    serve: Callable[[Callable[[], None]], int],
+    ready: Callable[[], None],
+    look: Callable[[bool], float] | None = None,
+) -> int:
     """Runs ``serve`` in ``count`` processes until SIGTERM or SIGINT; returns the exit code.
 
     A worker that ends is replaced. 1 is returned where three have ended before any was ready. Should this process
@@ -32,15 +39,27 @@ def supervise(count: int, serve: Callable[[Callable[[], None]], int], ready: Cal
         count: workers to keep alive.
         serve: one worker's life; it calls its argument once it accepts connections.
         ready: called here once all workers accept connections.
+        look: called here, between other things, whenever the seconds have passed that it last returned, and with
+            True upon SIGHUP, which the workers get as well.
     """
-    return _Supervisor(count, serve, ready).run()
+    return _Supervisor(count, serve, ready, look).run()
 
 
 class _Supervisor:
-    def __init__(self, count: int, serve: Callable[[Callable[[], None]], int], ready: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        count: int,
+        serve: Callable[[Callable[[], None]], int],
+        ready: Callable[[], None],
+        look: Callable[[bool], float] | None,
+    ) -> None:
         self._count = count
         self._serve = serve
         self._ready = ready
+        self._look = look
+        self._look_at = 0.0
+        self._hung_up = False
+        self._terminal = Terminal()
         self._born: dict[int, float] = {}
         self._told: set[int] = set()
         self._any_ready = False
@@ -61,7 +80,7 @@ class _Supervisor:
             signal.signal(name, self._pass_on)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         while self._born or not self._stopping:
-            pause = self._fill()
+            pause = min(self._fill(), self._look_around())
             readable, _, _ = select.select([self._told_read, self._wake_read], [], [], pause)
             if self._wake_read in readable:
                 os.read(self._wake_read, 4096)
@@ -78,6 +97,17 @@ class _Supervisor:
                 self._fork()
         return min(1.0, max(0.0, self._not_before - now)) or 1.0
 
+    def _look_around(self) -> float:
+        """Calls ``look`` when it is due; returns how long (s) until it is due again."""
+        self._terminal.look()
+        if self._look is None or self._stopping:
+            return 1.0
+        now = time.monotonic()
+        asked, self._hung_up = self._hung_up, False
+        if asked or now >= self._look_at:
+            self._look_at = now + self._look(asked)
+        return max(0.0, self._look_at - now)
+
     def _fork(self) -> None:
         # A signal in between would miss the child, or reach it while it still has its parent's handlers.
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
@@ -90,8 +120,10 @@ class _Supervisor:
         code = 1
         try:
             signal.set_wakeup_fd(-1)
-            for name in (*_SIGNALS, signal.SIGCHLD):
+            for name in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
                 signal.signal(name, signal.SIG_DFL)
+            # What it asks for is read at the start anyway; the default would end the worker.
+            signal.signal(signal.SIGHUP, nothing)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             os.close(self._life_write)
             threading.Thread(target=self._outlive_nobody, name="supervisor-watch", daemon=True).start()
@@ -144,7 +176,11 @@ class _Supervisor:
                 self._not_before = time.monotonic() + _MIN_LIFE
 
     def _pass_on(self, number: int, frame: object) -> None:
-        if number != signal.SIGHUP:
+        if number == signal.SIGHUP and self._terminal.has_closed():
+            number = signal.SIGTERM
+        if number == signal.SIGHUP:
+            self._hung_up = True
+        else:
             self._stopping = True
         for pid in self._born:
             try:

@@ -26,7 +26,7 @@ _AFTER = ("after",)
 CATALOGUE: Mapping[str, Kind] = {
     "status": Kind("an error status; `fault: 503` is short for it", ("status", "retry_after", "hint", "message")),
     "context-length": Kind("400: the prompt is too long for the model", ("message",)),
-    "quota": Kind("429 that no waiting helps against: the account is out of money", ("message",)),
+    "quota": Kind("the account is out of money: 429, or Anthropic's 400, that no waiting helps against", ("message",)),
     "refuse": Kind("the port is closed for `for_s` seconds: connections are refused", ("for_s",)),
     "tls-failure": Kind("TLS handshakes fail with an alert for `for_s` seconds", ("for_s",)),
     "reset-before-headers": Kind("the request is read, then the connection is reset (TCP RST)"),

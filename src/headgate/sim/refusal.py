@@ -40,8 +40,7 @@ def refuse_by_fault(fault: Fault, wire: Wire, input_tokens: int, now: float) -> 
     if fault.kind == "context-length":
         answer = _too_long(wire, fault.message, input_tokens)
     elif fault.kind == "quota":
-        message = fault.message or "You exceeded your current quota, please check your plan and billing details."
-        answer = refuse(wire, 429, message, code="insufficient_quota")
+        answer = _out_of_money(wire, fault.message)
     elif fault.kind == "status":
         said, wait = fault.message, fault.retry_after
         if wait is not None and fault.hint == "body":
@@ -66,16 +65,27 @@ def _too_long(wire: Wire, message: str | None, input_tokens: int) -> Answer:
     return refuse(wire, 400, message or usual, param="messages", code="context_length_exceeded")
 
 
+def _out_of_money(wire: Wire, message: str | None) -> Answer:
+    if wire == "anthropic":
+        usual = "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing to top it up."
+        return refuse(wire, 400, message or usual)
+    usual = "You exceeded your current quota, please check your plan and billing details."
+    return refuse(wire, 429, message or usual, code="insufficient_quota")
+
+
 def _wait_headers(fault: Fault, wire: Wire, wait: float, now: float) -> dict[bytes, bytes]:
     if fault.hint == "header":
         return {b"retry-after": f"{wait:g}".encode()}
     if fault.hint == "ms":
         return {b"retry-after-ms": str(round(wait * 1000)).encode()}
+    # Moments are measured against the answer's own date: clocks differ.
+    date = {b"date": formatdate(now, usegmt=True).encode()}
     if fault.hint == "date":
-        return {b"retry-after": formatdate(math.ceil(now + wait), usegmt=True).encode()}
+        return {**date, b"retry-after": formatdate(math.ceil(now + wait), usegmt=True).encode()}
     if fault.hint == "reset" and wire == "anthropic":
         moment = datetime.fromtimestamp(math.ceil(now + wait), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         return {
+            **date,
             b"anthropic-ratelimit-requests-remaining": b"0",
             b"anthropic-ratelimit-requests-reset": moment.encode(),
         }

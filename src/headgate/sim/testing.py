@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -45,13 +46,21 @@ class AsyncSim:
         ...         return server.url + "/v1"
     """
 
-    def __init__(self, script: Script = None, *, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self, script: Script = None, *, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
+    ) -> None:
+        """Args:
+        script: what it does.
+        host: address to listen on.
+        port: 0 takes a free one.
+        tls: makes it an HTTPS server.
+        """
         self._behaviour = read_script(script)
-        self._host, self._port = host, port
+        self._host, self._port, self._tls = host, port, tls
         self._server: SimServer | None = None
 
     async def __aenter__(self) -> SimServer:
-        self._server = await serve(self._behaviour, self._host, self._port)
+        self._server = await serve(self._behaviour, self._host, self._port, tls=self._tls)
         return self._server
 
     async def __aexit__(

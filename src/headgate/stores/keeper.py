@@ -16,6 +16,9 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from headgate.core.errors import ConfigError
 from headgate.stores.database import URL_VARIABLE
 from headgate.stores.retention import Retention, save_retention
 
@@ -118,7 +121,7 @@ class RecorderKeeper:
         seconds: float = 0.5,
     ) -> None:
         self._data = data
-        self._retention = Retention(retention_days, payload_days, max_bytes)
+        self._retention = self._saved = Retention(retention_days, payload_days, max_bytes)
         self._seconds = seconds
         self._failed = False
         self._stop = threading.Event()
@@ -133,6 +136,10 @@ class RecorderKeeper:
         save_retention(self._data.path, self._retention)
         self.check()
         self._thread.start()
+
+    def keep(self, retention_days: float | None) -> None:
+        """Keeps records for so long from now on; the recorder goes by it within a minute. Does no I/O itself."""
+        self._retention = msgspec.structs.replace(self._retention, retention_days=retention_days)
 
     def check(self) -> None:
         """Looks now. Never raises: a journal without a recorder waits, and loses nothing."""
@@ -155,6 +162,16 @@ class RecorderKeeper:
     def _run(self) -> None:
         while not self._stop.wait(self._seconds):
             self.check()
+            wanted = self._retention
+            if wanted != self._saved:
+                self._saved = wanted
+                self._save(wanted)
+
+    def _save(self, retention: Retention) -> None:
+        try:
+            save_retention(self._data.path, retention)
+        except (OSError, ConfigError) as error:
+            _log.error("retention of %s can not be changed: %s", self._data.path, error)
 
 
 def _reap() -> None:

@@ -80,12 +80,7 @@ class KeyRingCache:
         self._grace = grace_seconds
         self._poll_seconds = poll_seconds
         self._admin: dict[bytes, Principal] = {}
-        if admin_key:
-            if len(admin_key) < _ADMIN_MIN:
-                raise ConfigError(
-                    f"{ADMIN_VARIABLE} is too short to be a secret: give it {_ADMIN_MIN} characters or more"
-                )
-            self._admin[digest_of(admin_key)] = Principal("admin", ADMIN_VARIABLE, role="admin", direct=True)
+        self.set_admin_key(admin_key)
         self._reader: Reader | None = None
         self._epoch = -1
         self._snapshot = _Snapshot({}, empty=True)
@@ -95,6 +90,21 @@ class KeyRingCache:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="headgate-keys", daemon=True)
         self._thread.start()
+
+    def set_admin_key(self, admin_key: str) -> None:
+        """Makes this the one key that lives in memory only, instead of the one before; "" for none.
+
+        Raises:
+            ConfigError: it is too short to be a secret; the one before stays.
+        """
+        admin: dict[bytes, Principal] = {}
+        if admin_key:
+            if len(admin_key) < _ADMIN_MIN:
+                raise ConfigError(
+                    f"{ADMIN_VARIABLE} is too short to be a secret: give it {_ADMIN_MIN} characters or more"
+                )
+            admin[digest_of(admin_key)] = Principal("admin", ADMIN_VARIABLE, role="admin", direct=True)
+        self._admin = admin
 
     @property
     def empty(self) -> bool:

@@ -145,7 +145,7 @@ def test_silence_is_broken_and_a_late_failure_told_in_band(gate: Gateway, path: 
         assert b"message_stop" not in body
         assert b"finish_reason" not in body
         record = gate.record(answer.headers["x-headgate-id"])
-    assert (record["outcome"], record["error"]) == ("failed", "overloaded")
+    assert (record["outcome"], record["error"], record["status"]) == ("failed", "overloaded", 200)
 
 
 def test_fallback_is_still_possible_after_heartbeats(gate: Gateway) -> None:

@@ -117,6 +117,41 @@ def test_any_asgi_server(gate: Gateway, folder: pathlib.Path, command: list[str]
     assert code in (0, -signal.SIGTERM)
 
 
+def test_changes_apply_under_a_foreign_server_too(gate: Gateway, folder: pathlib.Path) -> None:
+    """The file is followed; a wrong one is refused with a word on standard error."""
+    program = pathlib.Path(sys.executable).with_name("uvicorn")
+    port, config = free_port(), folder / "followed.yaml"
+    config.write_text("models: {one: {route: [sim/echo]}}\n")
+    log = (folder / "followed.log").open("w+")
+    process = subprocess.Popen(
+        [program, "headgate.asgi:app", "--port", str(port), "--log-level", "warning"],
+        cwd=folder,
+        env={**gate.env, "HEADGATE_CONFIG": str(config), "HEADGATE_DATA": str(gate.data)},
+        stdout=log,
+        stderr=log,
+    )
+
+    def models() -> list[str]:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        with contextlib.closing(connection):
+            connection.request("GET", "/v1/models", headers={"authorization": f"Bearer {gate.key}"})
+            return [model["id"] for model in json.loads(connection.getresponse().read())["data"]]
+
+    try:
+        wait(lambda: process.poll() is not None or not refused(port), 20)
+        assert models() == ["one"]
+        config.write_text("models: {two: {route: [sim/echo]}}\n")
+        wait(lambda: models() == ["two"])
+        config.write_text("models: {three: {route: [sim/ecko]}}\n")
+        wait(lambda: "refused" in (folder / "followed.log").read_text())
+        assert models() == ["two"]
+    finally:
+        process.terminate()
+        process.wait(10)
+        log.close()
+    assert "Traceback" not in (folder / "followed.log").read_text()
+
+
 def test_a_bad_configuration_stops_a_foreign_server_with_a_clear_word(tmp_path: pathlib.Path) -> None:
     """The error names file, line and nearest key; it is the last thing said, and the server does not start."""
     config = tmp_path / "headgate.yaml"

@@ -9,6 +9,7 @@ import re
 
 import pytest
 
+from headgate.config.changes import changes
 from headgate.config.explain import explain, show_json, show_text
 from headgate.config.load import Loaded, load
 from headgate.config.reference import settings
@@ -31,6 +32,13 @@ def test_text_is_golden(loaded: Loaded) -> None:
         (GOLDEN / "explain.txt").write_text(text)
     assert text == (GOLDEN / "explain.txt").read_text()
     assert "sk-" not in text
+
+
+def test_settings_read_twice_are_the_same(loaded: Loaded) -> None:
+    """Whatever the file may hold: else every look at it would be a change."""
+    again = load("explain.yaml", environ=ENVIRON, overrides={"server.workers": ("--workers", 3)})
+    assert changes(loaded.settings, again.settings) == []
+    assert again.settings == loaded.settings
 
 
 def test_json_says_the_same(loaded: Loaded) -> None:

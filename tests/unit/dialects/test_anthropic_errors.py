@@ -53,6 +53,8 @@ def body(kind: str, message: str) -> bytes:
         (504, "timeout_error", "late", "server_error", "upstream"),
         (418, "", "", "invalid_request", "caller"),
         (503, "", "", "overloaded", "upstream"),
+        (503, "api_error", "Internal server error", "overloaded", "upstream"),
+        (429, "api_error", "busy", "rate_limited", "upstream"),
     ],
 )
 def test_classification(status: int, kind: str, message: str, code: str, fault: str) -> None:
@@ -122,6 +124,17 @@ DATE = b"Sat, 21 Nov 2026 06:00:00 GMT"
 def test_retry_delay(status: int, headers: dict[bytes, bytes], wait: float | None) -> None:
     """retry-after in its forms; else, on a 429, when the limits that are used up come back."""
     assert ANTHROPIC.read_error(status, headers, b"").retry_after == wait
+
+
+def test_retry_delay_in_the_message() -> None:
+    """Servers that only copy Anthropic's wire may say in words when to come back; a header counts first."""
+    told = body("rate_limit_error", "Slow down. Please try again in 1.5s.")
+    assert ANTHROPIC.read_error(429, {}, told).retry_after == 1.5
+    assert ANTHROPIC.read_error(429, {b"retry-after": b"9"}, told).retry_after == 9.0
+    decoder = ANTHROPIC.stream_decoder()
+    decoder.feed(b"event: error\ndata: " + told + b"\n\n")
+    assert isinstance(decoder.error, UpstreamError)
+    assert decoder.error.retry_after == 1.5
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,8 @@ from headgate.core.errors import (
 )
 from headgate.core.event import FinishReason, Kind
 from headgate.core.usage import Usage
+from headgate.dialects.delay import parse_duration
 from headgate.dialects.openai_chat import OpenAIChat
-from headgate.dialects.openai_chat.retry import parse_duration
 
 OPENAI = OpenAIChat()
 

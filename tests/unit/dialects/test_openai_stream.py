@@ -374,6 +374,26 @@ def test_malformed_events_break_the_stream_after_the_good_ones() -> None:
         assert caught.value.code == "malformed_event"
 
 
+def test_an_event_of_another_answer_breaks_the_stream() -> None:
+    """Where an answer's id has stayed the same, content under another id is not passed on."""
+    opening = chunk({"role": "assistant", "content": ""})
+    decoder = OpenAIChat().stream_decoder()
+    frames = decoder.feed(opening + chunk({"content": "a"}) + chunk({"content": "b"}, id="chatcmpl-2"))
+    assert [frame.kind for frame in frames] == [Kind.PREAMBLE, Kind.CONTENT]
+    with pytest.raises(UpstreamBroken, match="another answer") as broken:
+        decoder.feed(DONE)
+    assert broken.value.code == "malformed_event"
+
+
+@pytest.mark.parametrize(
+    "ids", [["1", "2", "3"], ["", "1", "1"], ["1", "", "1"], [None, None, None], ["1", None, "1"]], ids=str
+)
+def test_ids_that_say_nothing_are_let_be(ids: list[str | None]) -> None:
+    """Servers that number each chunk anew, or leave ids out here and there, are no splices."""
+    body = b"".join(chunk({"content": "a"}, id=id) for id in ids) + chunk({}, "stop", id="9") + DONE
+    assert run(body)[1].summary.complete
+
+
 def test_unusual_types_are_read_leniently() -> None:
     """Numbers as text and NaN or Infinity in logprobs do not break a stream that any client would take."""
     odd = b'data: {"id":"x","choices":[{"index":"0","delta":{"content":"a"},"logprobs":{"content":[-Infinity]}}]}\n\n'

@@ -99,6 +99,16 @@ async def test_what_the_server_cuts_says_why(
     assert (record.outcome, record.status, record.error, record.fault) == told
 
 
+async def test_a_failure_after_a_heartbeat_had_its_200(make_call: Callable[..., Call], clock: FixedClock) -> None:
+    """The Record's status is the one that went out, and a heartbeat sends 200 before anybody knows better."""
+    layer, journal = account(clock, HeadgateError("dead", code="dead", fault="upstream"))
+    call = make_call()
+    call.begun = True
+    with pytest.raises(HeadgateError):
+        await layer(call)
+    assert (journal.records[0].status, journal.records[0].error) == (200, "dead")
+
+
 async def test_a_failure_after_tries_is_no_refusal(make_call: Callable[..., Call], clock: FixedClock) -> None:
     """An error after an attempt was made is a failure, with the error's own words."""
     layer, journal = account(clock, HeadgateError("dead", code="dead", fault="upstream"))

@@ -9,7 +9,7 @@ import pytest
 
 from headgate.core.call import Attempt
 from headgate.core.clock import FixedClock
-from headgate.core.errors import UpstreamBroken, UpstreamError
+from headgate.core.errors import HeadgateError, UpstreamBroken, UpstreamError
 from headgate.core.event import FinishReason, Frame, Kind, Summary
 from headgate.core.ports import UpstreamAnswer
 from headgate.core.usage import Usage
@@ -101,6 +101,35 @@ async def test_cancelling_while_waiting_stops_the_upstream(
         await task
     assert script.closed
     assert attempt.record.outcome == "cancelled"
+
+
+class Hanging:
+    """A driver whose request is under way for ever, gone out whole or not."""
+
+    def __init__(self, sent: bool) -> None:
+        self.sent = sent
+
+    async def open(self, attempt: Attempt) -> UpstreamAnswer:
+        attempt.bind(self.abort)
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    def abort(self, error: HeadgateError) -> None:
+        pass
+
+
+@pytest.mark.parametrize("sent", [False, True])
+async def test_a_cancelled_attempt_says_whether_its_request_had_gone_out(
+    make_attempt: Callable[..., Attempt], clock: FixedClock, sent: bool
+) -> None:
+    """A request that had gone out whole may be billed, though nobody has seen an answer."""
+    attempt = make_attempt()
+    task = asyncio.ensure_future(upstream(Hanging(sent), clock)(attempt))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (attempt.record.outcome, attempt.record.sent) == ("cancelled", sent)
 
 
 async def test_usage_that_nobody_reported_is_estimated(make_attempt: Callable[..., Attempt], clock: FixedClock) -> None:

@@ -45,6 +45,9 @@ from headgate.server.status import status_of
         (UpstreamError("x", status=403), 502),
         (UpstreamError("x", status=402), 502),
         (UpstreamError("x", status=302), 502),
+        (UpstreamError("x", status=400, code="auth"), 502),
+        (UpstreamError("x", status=400, code="quota"), 502),
+        (UpstreamError("x", status=429, code="quota"), 429),
     ],
 )
 def test_status(error: HeadgateError | None, status: int) -> None:

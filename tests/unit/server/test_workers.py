@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
+import pty
 import signal
 import subprocess
 import sys
@@ -27,7 +28,12 @@ def serve(tell):
     time.sleep(60)
     return 0
 
-sys.exit(supervise(2, serve, lambda: print("ready", flush=True)))
+def look(asked):
+    if asked:
+        open("asked", "a").write("1")
+    return 0.01 if asked else 60.0
+
+sys.exit(supervise(2, serve, lambda: print("ready", flush=True), look))
 """
 
 
@@ -110,3 +116,39 @@ def test_workers_do_not_outlive_a_killed_supervisor(tmp_path: pathlib.Path) -> N
     os.kill(crew.process.pid, signal.SIGKILL)
     crew.end()
     until(lambda: not any(map(lives, crew.workers())))
+
+
+def test_a_hang_up_ends_nobody(tmp_path: pathlib.Path) -> None:
+    """SIGHUP is told to ``look`` at once, and every worker lives on, one that has only just begun too."""
+    crew = Crew(tmp_path, "number and time.sleep(60)")
+    until(lambda: len(crew.workers()) == 2)
+    workers = crew.workers()
+    for pid in (crew.process.pid, *workers, crew.process.pid):
+        os.kill(pid, signal.SIGHUP)
+    until(lambda: (tmp_path / "asked").exists())
+    assert set(crew.workers()) == set(workers)
+    assert all(map(lives, workers))
+    crew.process.terminate()
+    assert crew.end()[:2] == (0, "")
+
+
+def test_a_closed_terminal_ends_the_crew(tmp_path: pathlib.Path) -> None:
+    """SIGHUP from a terminal that was closed is no wish for a new configuration: all drain and end."""
+    controller, terminal = pty.openpty()
+    (tmp_path / "born").mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-c", "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n" + CREW % "pass"],
+        cwd=tmp_path,
+        stdin=terminal,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    os.close(terminal)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    os.close(controller)
+    assert process.communicate(timeout=20)[1] == ""
+    assert process.returncode == 0
+    assert not (tmp_path / "asked").exists()

@@ -39,6 +39,12 @@ def test_shipped_scenarios_load(name: str) -> None:
     assert scenario.about
 
 
+def test_the_library_plays_every_fault() -> None:
+    """Each fault of the catalogue happens in at least one scenario that ships."""
+    played = {fault.kind for name in shipped_names() for fault in load_scenario(name).behaviour.faults}
+    assert sorted(set(CATALOGUE) - played) == []
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

@@ -205,3 +205,20 @@ def test_first_starts_at_the_same_time_and_a_light_worker(tmp_path: Path) -> Non
     for start in starts:
         _, errors = start.communicate(timeout=30)
         assert start.returncode == 0, errors.decode()
+
+
+def test_the_admin_key_changes_while_it_runs(data: DataDir) -> None:
+    """The new one is known, the old one is not; one that is too short changes nothing; without one, keyless again."""
+    ring = KeyRingCache(data.url, admin_key="a" * 32)
+    ring.set_admin_key("b" * 32)
+    assert ring.find(digest_of("a" * 32)) is None
+    found = ring.find(digest_of("b" * 32))
+    assert found is not None
+    assert found.role == "admin"
+    with pytest.raises(ConfigError, match="too short"):
+        ring.set_admin_key("c")
+    assert ring.find(digest_of("b" * 32)) is not None
+    ring.set_admin_key("")
+    assert ring.find(digest_of("b" * 32)) is None
+    assert ring.empty
+    ring.close()

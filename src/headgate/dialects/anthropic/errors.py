@@ -23,6 +23,7 @@ from headgate.core.errors import (
     UpstreamError,
 )
 from headgate.dialects.anthropic.wire import WireError
+from headgate.dialects.delay import delay_in_text
 
 # type on the wire -> (our code, the HTTP status it stands for)
 _TYPES: dict[str, tuple[str, int]] = {
@@ -95,7 +96,10 @@ def read_error(status: int, headers: Mapping[bytes, bytes], body: bytes) -> Upst
     kind, message, shaped = _words(body)
     message = message or f"The upstream answered {status} without saying why."
     code = _code(status, kind, message)
-    return _build(code, status, kind, message, body if shaped else b"", _retry_after(status, headers))
+    wait = _retry_after(status, headers)
+    if wait is None:
+        wait = delay_in_text(message)
+    return _build(code, status, kind, message, body if shaped else b"", wait)
 
 
 def error_of_type(error: WireError, body: bytes) -> UpstreamError:
@@ -107,7 +111,7 @@ def error_of_type(error: WireError, body: bytes) -> UpstreamError:
     """
     status = _TYPES.get(error.type, ("", 500))[1]
     message = error.message or "The upstream reported an error without a message."
-    return _build(_code(status, error.type, message), status, error.type, message, body, None)
+    return _build(_code(status, error.type, message), status, error.type, message, body, delay_in_text(message))
 
 
 def _build(code: str, status: int, kind: str, message: str, body: bytes, retry_after: float | None) -> UpstreamError:
@@ -153,11 +157,11 @@ def _plain(body: bytes) -> str:
 
 
 def _code(status: int, kind: str, message: str) -> str:
-    code = (
-        _TYPES[kind][0]
-        if kind in _TYPES
-        else _STATUSES.get(status, "server_error" if status >= 500 else "invalid_request")
-    )
+    # "api_error" is the word for everything: a status that has a meaning of its own says more.
+    if kind in _TYPES and not (kind == "api_error" and status in _STATUSES):
+        code = _TYPES[kind][0]
+    else:
+        code = _STATUSES.get(status, "server_error" if status >= 500 else "invalid_request")
     if code == "invalid_request":
         low = message.lower()
         if "prompt is too long" in low or "exceed context limit" in low or "context window" in low:

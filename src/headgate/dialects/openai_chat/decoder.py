@@ -26,6 +26,9 @@ class ChatStreamDecoder(StreamDecoder):
 
     Termination contract: a finish reason for every choice seen, then ``[DONE]``. Some servers (OpenRouter,
     LiteLLM with ``n`` > 1) forget finish reasons: their ``[DONE]`` counts only if it follows the final usage.
+
+    An id that has stayed the same must stay so to the end: content under another one is another answer's.
+    Servers that number every chunk anew are let be.
     """
 
     def __init__(self) -> None:
@@ -35,6 +38,7 @@ class ChatStreamDecoder(StreamDecoder):
         self._seen: set[int] = set()
         self._finished: set[int] = set()
         self._usage_last = False
+        self._steady: str | None = None
         self._tracker = CallTracker()
 
     def feed(self, data: bytes) -> list[Frame]:
@@ -134,6 +138,8 @@ class ChatStreamDecoder(StreamDecoder):
                     kind = _FINISH
                 self._finish(index, choice.finish_reason, choice.stop_reason)
         if kind is _CONTENT:
+            if chunk.id != self._steady and not first:
+                self._check_id(chunk.id)
             self._usage_last = False
             self.summary.content_chars += chars
         if chunk.usage is not None or chunk.x_groq is not None or kind is not _CONTENT:
@@ -151,6 +157,17 @@ class ChatStreamDecoder(StreamDecoder):
         self.summary.model = chunk.model or ""
         self._tracker = CallTracker(self.summary.id)
         return True
+
+    def _check_id(self, id: str | None) -> None:
+        """Takes the first chunk's id for the stream's once it comes again. Raises UpstreamBroken for another then."""
+        if not id:
+            return
+        if self._steady is not None:
+            raise UpstreamBroken(
+                "The upstream mixed an event of another answer into its stream.", code="malformed_event", sent=True
+            )
+        if id == self.summary.id:
+            self._steady = id
 
     def _usage(self, chunk: Chunk, kind: Kind) -> Kind:
         usage = usage_of(chunk)

@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 
-_PIECE = re.compile(r"(\d+(?:\.\d+)?)(ms|us|µs|ns|s|m|h|d)")
-_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_TEXT = re.compile(
-    r"(?:try again in|retry after|retry in)\s+"
-    r"((?:\d+(?:\.\d+)?\s*(?:milliseconds?|ms|seconds?|s|minutes?|m|hours?|h)\b\s*)+"
-    r"|(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+)|\"retryDelay\":\s*\"([0-9.]+s)\"",
-    re.IGNORECASE,
-)
-_WORDS = (("milliseconds", "ms"), ("millisecond", "ms"), ("seconds", "s"), ("second", "s"))
-_LONG_WORDS = (("minutes", "m"), ("minute", "m"), ("hours", "h"), ("hour", "h"))
+from headgate.dialects.delay import delay_in_text, parse_duration
 
 
 def retry_delay(headers: Mapping[bytes, bytes], text: str, *, limited: bool) -> float | None:
@@ -30,28 +20,10 @@ def retry_delay(headers: Mapping[bytes, bytes], text: str, *, limited: bool) -> 
     if delay is None:
         delay = _retry_after(headers)
     if delay is None:
-        delay = _in_text(text)
+        delay = delay_in_text(text)
     if delay is None and limited:
         delay = _reset(headers)
     return delay
-
-
-def parse_duration(text: str) -> float | None:
-    """Returns the seconds of ``"6m0s"``, ``"20ms"``, ``"1.2s"`` or a bare number; None for anything else."""
-    text = text.strip()
-    try:
-        value = float(text)
-    except ValueError:
-        pass
-    else:
-        return value if 0 <= value < 1e9 else None
-    total, end = 0.0, 0
-    for piece in _PIECE.finditer(text):
-        if piece.start() != end:
-            return None
-        total += float(piece[1]) * _SECONDS[piece[2]]
-        end = piece.end()
-    return total if end and end == len(text) else None
 
 
 def _number(value: bytes | None, scale: float) -> float | None:
@@ -93,13 +65,3 @@ def _reset(headers: Mapping[bytes, bytes]) -> float | None:
     if used_up:
         return max(used_up)
     return min(others) if others else None
-
-
-def _in_text(text: str) -> float | None:
-    match = _TEXT.search(text)
-    if match is None:
-        return None
-    shown = (match[1] or match[2]).lower()
-    for word, short in _WORDS + _LONG_WORDS:
-        shown = shown.replace(word, short)
-    return parse_duration("".join(shown.split()))

@@ -130,12 +130,12 @@ class Chunk(msgspec.Struct, gc=False):
     usage: WireUsage | None = None
     error: Any = None
     x_groq: GroqExtra | None = None
+    id: str | None = None
 
 
 class FirstChunk(Chunk, gc=False):
     """A chunk with what every chunk repeats."""
 
-    id: str | None = None
     model: str | None = None
     created: int | float | None = None
     service_tier: str | None = None
