@@ -6,6 +6,7 @@ too dear for a worker that only reads keys.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import sqlite3
@@ -148,7 +149,10 @@ def open_engine(url: str, *, synchronous: str = "NORMAL") -> Engine:
         connection.execute(f"PRAGMA synchronous={synchronous}")
         connection.execute("PRAGMA foreign_keys=ON")
 
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    if not path.exists():
+        # Never one that is there: closing it would drop the locks that this process's other connections hold on it.
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     return engine
 
 

@@ -17,6 +17,7 @@ from headgate.core.errors import BadRequest, ConfigError, Unavailable
 from headgate.stores.data import DataDir
 from headgate.stores.keyring import KeyRingCache, digest_of
 from headgate.stores.keys import KeyInfo, KeySpec
+from headgate.stores.people import TeamSpec
 from headgate.stores.registry import Registry
 
 
@@ -222,3 +223,24 @@ def test_the_admin_key_changes_while_it_runs(data: DataDir) -> None:
     assert ring.find(digest_of("b" * 32)) is None
     assert ring.empty
     ring.close()
+
+
+def test_a_process_that_reads_and_writes_keeps_its_locks(data: DataDir) -> None:
+    """A worker reads keys and, when administered, writes: other processes that come and go lose nothing of that.
+
+    Whoever opens and closes the file by hand drops the locks of every connection in the process; the next one to leave
+    from outside would then take the write-ahead log away.
+    """
+    ring = KeyRingCache(data.url, poll_seconds=60)
+    engine = data.open_engine()
+    registry = Registry(engine, "cli:test")
+    script = (
+        "import sqlite3, sys\nconnection = sqlite3.connect(sys.argv[1])\n"
+        "print(connection.execute('SELECT count(*) FROM teams').fetchone()[0])\nconnection.close()"
+    )
+    for number in (1, 2, 3):
+        registry.create_team(TeamSpec(name=str(number)))
+        told = subprocess.check_output([sys.executable, "-c", script, str(data.path / "headgate.db")])
+        assert int(told) == number
+    ring.close()
+    engine.dispose()
