@@ -28,6 +28,7 @@ from headgate.config.settings import (
 from headgate.core.call import Deployment, Handler, Timeouts
 from headgate.core.clock import Clock, Ids, Random, SystemClock
 from headgate.core.ports import Journal, KeyRing, Transport
+from headgate.core.terms import Networks
 from headgate.core.ticker import Ticker
 from headgate.dialects.anthropic import Anthropic
 from headgate.dialects.anthropic.count_dialect import AnthropicCount
@@ -85,6 +86,8 @@ class Core:
         ticker: the one timer for short waits.
         transports: the connections to each provider, by its name.
         closers: what ``aclose`` closes after the connections, in order.
+        data: the data directory, None for a gateway without one.
+        proxies: who may tell where a request comes from; None for nobody.
         followers: told of new settings by ``renew``; what they raise refuses those.
         created: when the first core of this process was composed, in seconds since 1970.
     """
@@ -121,6 +124,7 @@ class Core:
         self.keyless = keyless
         self.created = int(time.time())
         self.closers: list[Closer] = []
+        self.data: DataDir | None = None
         self.followers: list[Callable[[Settings], None]] = []
         self.transports: dict[str, Transport] = dict(transports or {})
         self._settings = settings
@@ -136,6 +140,7 @@ class Core:
             for name, model in settings.models.items()
         }
         self._strict = settings.server.strict_translation
+        self.proxies = Networks(settings.server.trusted_proxies) if settings.server.trusted_proxies else None
         self._providers = {name: self._provider(provider) for name, provider in settings.providers.items()}
         self._random = self.random.random
         self.deployments: dict[str, Health] = {}
@@ -145,6 +150,11 @@ class Core:
         if before is not None:
             self.account.unauthenticated = before.account.unauthenticated
         self.handler: Handler = self.account
+
+    @property
+    def settings(self) -> Settings:
+        """What it was composed of."""
+        return self._settings
 
     async def aclose(self) -> None:
         """Ends connections, then hands the journal over."""
@@ -188,7 +198,7 @@ class Core:
         terms are the same: a breaker stays open, calls under way keep their places.
         """
         self.ticker, self.created = before.ticker, before.created
-        self.closers, self.followers = before.closers, before.followers
+        self.closers, self.followers, self.data = before.closers, before.followers, before.data
         self.dialects = before.dialects
         same = set()
         for name, provider in self._settings.providers.items():
@@ -215,7 +225,7 @@ class Core:
         if answers:
             inner = degrade(inner, answers)
         inner = decode(inner)
-        inner = auth(inner, self.keys, keyless)
+        inner = auth(inner, self.keys, keyless, self.proxies)
         return Account(inner, self.journal, self.clock, self._settings.data.payloads)
 
     def _route(self, model: ModelSettings) -> Route:
@@ -392,6 +402,7 @@ async def open_core(settings: Settings, *, keyless: bool) -> Core:
     keeper.start()
     ticks = TickJournal(journal, asyncio.get_running_loop())
     core = Core(settings, journal=ticks, keys=keys, keyless=keyless)
+    core.data = data
     core.closers += [ticks, keys, keeper]
 
     def follow(settings: Settings) -> None:

@@ -17,10 +17,11 @@ from headgate.core.usage import Usage
 from headgate.stores.data import DataDir
 from headgate.stores.keeper import take_recorder_lock
 from headgate.stores.keyring import digest_of
-from headgate.stores.keys import create_key, list_keys, revoke_key
+from headgate.stores.keys import KeySpec
 from headgate.stores.move import COPIED, LEFT, copy_store
 from headgate.stores.query import CallStore, Filters
 from headgate.stores.recorder import Recorder
+from headgate.stores.registry import Registry
 from headgate.stores.schema import calls, metadata
 
 IDS = Ids()
@@ -65,10 +66,12 @@ def test_everything_arrives(
     monkeypatch.setattr("headgate.stores.move.BATCH", 3)
     monkeypatch.setenv("HEADGATE_DATABASE_URL", shared.url)
     engine = file.open_engine()
-    secret, info = create_key(engine, "one", team="t", models=["fast"])
-    create_key(engine, "two")
-    revoke_key(engine, "two")
-    keys = list_keys(engine)
+    registry = Registry(engine, "cli:test")
+    made = registry.create_key(KeySpec(name="one", team="t", models=["fast"]))
+    secret, info = made.secret, made.info
+    registry.create_key(KeySpec(name="two"))
+    registry.revoke_key("two")
+    keys = registry.list_keys()
     records = [Record(IDS.new(), n, model="m", tags={"n": str(n)}, usage=Usage(n, n)) for n in range(7)]
     odd = Record(IDS.new(), 99, model="m\x00", user="\x00", duration_us=1, usage=Usage(1 << 40, 1), status=99_999)
     ids = write(file, *records[:5], odd)
@@ -81,13 +84,13 @@ def test_everything_arrives(
     for _ in range(2):
         assert main(["data", "copy", "--data", str(file.path)]) == 0
         said = capsys.readouterr().out
-        assert said == f"copied 2 keys, 8 calls, 8 payloads into {shared.database}\n"
+        assert said == f"copied 2 keys, 3 audit entries, 8 calls, 8 payloads into {shared.database}\n"
         assert stored(shared) == ids
     engine = shared.open_engine()
     store = CallStore(engine)
     assert [store.find(id) for id in ids[:5]] == stories
     assert [story["status"] for story in store.newest_first(Filters(id_prefix=odd.id))] == [32_767]
-    assert list_keys(engine) == keys
+    assert Registry(engine, "cli:test").list_keys() == keys
     engine.dispose()
     ring = shared.open_keys(admin_key="")
     found = ring.find(digest_of(secret))

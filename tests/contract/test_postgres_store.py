@@ -25,10 +25,11 @@ from headgate.stores.data import CLAIM, DataDir
 from headgate.stores.database import open_engine, open_reader
 from headgate.stores.keeper import RecorderKeeper, take_recorder_lock
 from headgate.stores.keyring import KeyRingCache
-from headgate.stores.keys import create_key
+from headgate.stores.keys import KeySpec
 from headgate.stores.migrations import migrate
 from headgate.stores.query import CallStore, Filters, Follower
 from headgate.stores.recorder import Recorder, RecorderProcess
+from headgate.stores.registry import Registry
 from headgate.stores.retention import Retention
 from headgate.stores.schema import calls, journal_offsets
 from headgate.stores.sweep import SWEEP_LOCK, sweep
@@ -346,7 +347,7 @@ def test_a_new_password_needs_no_restart(tmp_path: Path, own_postgres: Postgres)
     data.set_url(new)
     assert (data.url, data.given_url, data.database) == (new, new, connections.shown(old))
     engine = data.open_engine()
-    create_key(engine, "one")
+    Registry(engine, "cli:test").create_key(KeySpec(name="one"))
     engine.dispose()
     end = time.monotonic() + 5
     while ring.empty:
@@ -365,7 +366,7 @@ def test_a_frozen_server_keeps_nobody_for_ever(tmp_path: Path, own_postgres: Pos
     data = DataDir(tmp_path / "data", url=own_postgres.new_database())
     migrate(data.url)
     engine = data.open_engine()
-    create_key(engine, "one")
+    Registry(engine, "cli:test").create_key(KeySpec(name="one"))
     engine.dispose()
     reader = connections.PostgresReader(data.url, seconds=0.2)
     ring = KeyRingCache(data.url, poll_seconds=0.02)

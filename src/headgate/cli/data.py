@@ -6,6 +6,8 @@ import click
 
 from headgate.cli.options import common, open_data, store_errors
 
+_SHOWN = {"virtual_keys": "keys", "old_secrets": "rotated keys", "audit_log": "audit entries"}
+
 
 @click.group()
 def data() -> None:
@@ -21,5 +23,6 @@ def copy(config: str | None, data: str | None) -> None:
     directory = open_data(config, data)
     with store_errors():
         counts = copy_store(directory)
-    what = ", ".join(f"{count:,} {name.replace('virtual_', '')}" for name, count in counts.items())
+    what = ", ".join(f"{count:,} {_SHOWN.get(name, name)}" for name, count in counts.items() if count)
+    what = what or "nothing"
     print(f"copied {what} into {directory.database}")

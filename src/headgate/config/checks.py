@@ -130,6 +130,15 @@ def check_host(text: str) -> str:
     return "" if _HOST.fullmatch(text) else "not a host name or IP address"
 
 
+def check_network(text: str) -> str:
+    """An IP address, or a network like ``10.0.0.0/8``."""
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        return "not an address or network; write 127.0.0.1, 10.0.0.0/8 or 2001:db8::/32"
+    return ""
+
+
 def check_answer(text: str) -> str:
     """A static answer."""
     return "" if text.strip() else "an answer is not empty; leave it out where the error is wanted"

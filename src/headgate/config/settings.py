@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from headgate.config.checks import check_database, check_host, check_path
+from headgate.config.checks import check_database, check_host, check_network, check_path
 from headgate.config.rule import Rule
 from headgate.providers.rows import ProviderRow
 from headgate.providers.secret import Secret
@@ -235,6 +235,13 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     drain_seconds: Annotated[
         float, Rule("On SIGTERM, for streams to finish.", unit="seconds", low=0.0, high=3600.0)
     ] = 30.0
+    trusted_proxies: Annotated[
+        list[str],
+        Rule(
+            "Reverse proxies, by address or network, whose X-Forwarded-For says where a request comes from.",
+            check=check_network,
+        ),
+    ] = []
     strict_translation: Annotated[
         bool, Rule("Refuse (400) what another dialect can not express, instead of naming it in a header.")
     ] = False

@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 from headgate.core.errors import HeadgateError
 from headgate.core.record import AttemptRecord, Record
 from headgate.core.reply import Reply
+from headgate.core.terms import ModelPatterns, Terms
 
 Priority = Literal["interactive", "batch"]
 
@@ -25,10 +26,10 @@ class Principal:
     """Who asks: a virtual key's identity, or the one anonymous caller of keyless mode.
 
     ``models`` is None where every configured model may be used. ``direct`` allows ``provider/model``
-    addressing. ``payloads`` is ``"none"`` or ``"full"``.
+    addressing. ``payloads`` is ``"none"`` or ``"full"``. ``terms`` are further restrictions, None for most keys.
     """
 
-    __slots__ = ("direct", "feature", "key_id", "key_name", "models", "payloads", "role", "team", "user")
+    __slots__ = ("direct", "feature", "key_id", "key_name", "models", "payloads", "role", "team", "terms", "user")
 
     def __init__(
         self,
@@ -39,9 +40,10 @@ class Principal:
         user: str = "",
         team: str = "",
         feature: str = "",
-        models: frozenset[str] | None = None,
+        models: frozenset[str] | ModelPatterns | None = None,
         direct: bool = False,
         payloads: str = "",
+        terms: Terms | None = None,
     ) -> None:
         self.key_id = key_id
         self.key_name = key_name
@@ -52,6 +54,7 @@ class Principal:
         self.models = models
         self.direct = direct
         self.payloads = payloads
+        self.terms = terms
 
 
 class Settlement(Protocol):

@@ -155,3 +155,10 @@ class KeyRing(Protocol):
 
     def find(self, digest: bytes) -> Principal | None:
         """Returns whose key it is, by the 32 bytes of its SHA-256; None for an unknown, revoked or expired one."""
+
+    def refresh(self) -> None:
+        """Looks for changes now, on this thread; may block.
+
+        Raises:
+            Unavailable: the store does not answer.
+        """

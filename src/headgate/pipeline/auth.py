@@ -9,6 +9,7 @@ from headgate.core.call import Call, Handler, Principal
 from headgate.core.errors import Forbidden, Unauthenticated
 from headgate.core.ports import KeyRing
 from headgate.core.reply import Reply
+from headgate.core.terms import Networks
 
 ANONYMOUS = Principal("", "", role="admin", direct=True)
 _LOOPBACK_HOSTS = frozenset({b"localhost", b"127.0.0.1", b"[::1]", b"::1"})
@@ -17,17 +18,19 @@ _FORWARDED = (b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip
 _sha256 = hashlib.sha256
 
 
-def auth(next: Handler, keys: KeyRing, keyless: bool) -> Handler:
+def auth(next: Handler, keys: KeyRing, keyless: bool, proxies: Networks | None = None) -> Handler:
     """Builds the layer.
 
     Args:
         next: the layer inside.
         keys: the virtual keys.
         keyless: whether a caller without a key is let in while no key exists; only for a server on loopback.
+        proxies: whose ``x-forwarded-for`` is believed; None for nobody's.
 
     Raises (from the handler):
         Unauthenticated: no key, or not one that is valid now.
-        Forbidden: keyless mode, and the request does not come from this machine's own user.
+        Forbidden: keyless mode, and the request does not come from this machine's own user; or the key's terms.
+        BadRequest: a tag that the key's terms ask for is missing.
     """
 
     async def handler(call: Call) -> Reply:
@@ -42,9 +45,50 @@ def auth(next: Handler, keys: KeyRing, keyless: bool) -> Handler:
         if principal.feature:
             record.feature = principal.feature
         record.team = principal.team
+        terms = principal.terms
+        if terms is not None:
+            # Only now: the Record of a refused call names the key.
+            terms.check_address(client_address(call.headers, call.peer, proxies))
+            terms.check_call(record.tags)
         return await next(call)
 
     return handler
+
+
+def admit(
+    headers: Mapping[bytes, bytes], peer: str, keys: KeyRing, keyless: bool, proxies: Networks | None = None
+) -> Principal:
+    """Returns who sent these headers, if from where the key may be used: for all that is no model call.
+
+    Raises:
+        Unauthenticated, Forbidden: as ``auth``.
+    """
+    principal = identify(headers, peer, keys, keyless)
+    if principal.terms is not None:
+        principal.terms.check_address(client_address(headers, peer, proxies))
+    return principal
+
+
+def client_address(headers: Mapping[bytes, bytes], peer: str, proxies: Networks | None) -> str:
+    """Returns where a request comes from: the peer, or where that is a proxy of ours, whom it names.
+
+    Of the addresses in ``x-forwarded-for`` the last one that is no proxy of ours counts: what stands before it anybody
+    may have written.
+    """
+    if proxies is None or peer not in proxies:
+        return peer
+    address = peer
+    for hop in reversed(headers.get(b"x-forwarded-for", b"").decode("latin-1").split(",")):
+        address = _without_port(hop.strip()) or address
+        if address not in proxies:
+            break
+    return address
+
+
+def _without_port(hop: str) -> str:
+    if hop.startswith("["):
+        return hop[1:].partition("]")[0]
+    return hop.partition(":")[0] if hop.count(":") == 1 else hop
 
 
 def identify(headers: Mapping[bytes, bytes], peer: str, keys: KeyRing, keyless: bool) -> Principal:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import partial
 
@@ -131,7 +131,7 @@ def _may_address(principal: Principal | None, keys_exist: Callable[[], bool]) ->
     return principal is None or principal.direct or not keys_exist()
 
 
-def _unknown(name: str, known: Mapping[str, object] | frozenset[str]) -> UnknownModel:
+def _unknown(name: str, known: Iterable[str]) -> UnknownModel:
     if not name:
         return UnknownModel("The request names no model; set `model`.", param="model", code="missing_model")
     near = get_close_matches(name, list(known), 1)

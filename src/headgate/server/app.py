@@ -11,7 +11,7 @@ from headgate.core.errors import BadRequest, ConfigError, HeadgateError, Unavail
 from headgate.core.record import Record, dispatched
 from headgate.dialects import models as models_face
 from headgate.dialects.base import Dialect
-from headgate.pipeline.auth import identify
+from headgate.pipeline.auth import admit
 from headgate.server.caller import AsgiCaller, Caller, Receive, Send
 from headgate.server.guard import Guard, Limits
 from headgate.server.intake import check_content, read_settings
@@ -22,6 +22,7 @@ from headgate.transport.retire import Retirement
 if TYPE_CHECKING:
     from headgate.compose import Core
     from headgate.config.settings import Settings
+    from headgate.server.admin.app import Admin
     from headgate.server.reload import Reloader
 
 Scope = dict[str, Any]
@@ -32,6 +33,8 @@ _PATHS = {
     "/v1/embeddings": "embeddings",
 }
 _MODELS = "/v1/models"
+_ADMIN = "/admin/"
+_GONE = b'{"error":{"code":"draining","message":"shutting down"}}'
 
 
 class App:
@@ -58,6 +61,7 @@ class App:
         self._dialects: Mapping[str, Dialect] = {}
         self._targets: Mapping[bytes, Dialect] = {}
         self._guards: set[Guard] = set()
+        self._admin: Admin | None = None
         self.draining = False
         self.reloader: Reloader | None = None
         self.version = ""
@@ -74,6 +78,8 @@ class App:
         if root and path.startswith(root):
             path = path[len(root) :]
         dialect = self._dialects.get(path)
+        if dialect is None and path.startswith(_ADMIN):
+            return await self._administer(scope, receive, send)
         caller = AsgiCaller(scope, receive, send)
         if dialect is not None and scope["method"] == "POST":
             return await self.serve(caller, dialect)
@@ -120,6 +126,9 @@ class App:
             await self.reloader.stop()
         await self._retirement.aclose()
         core, self._core = self._core, None
+        admin, self._admin = self._admin, None
+        if admin is not None:
+            await asyncio.to_thread(admin.close)
         if core is not None:
             await core.aclose()
 
@@ -213,7 +222,7 @@ class App:
             shown = f'{{"ready":{"true" if ready else "false"}{version}}}'
             return await send_json(caller, 200 if ready else 503, shown.encode())
         if core is None:
-            return await send_json(caller, 503, b'{"error":{"message":"shutting down"}}')
+            return await send_json(caller, 503, _GONE)
         face = core.dialects["anthropic" if path.startswith("/v1/messages") else "openai_chat"]
         try:
             if path == _MODELS or path.startswith(_MODELS + "/"):
@@ -227,9 +236,25 @@ class App:
             await caller.whole(*render_error(error, face))
         return None
 
+    async def _administer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The admin API; its code is loaded when it is first asked for, on a thread."""
+        if self._admin is None:
+            async with self._starting:
+                core = self._core
+                if core is None:
+                    return await send_json(AsgiCaller(scope, receive, send), 503, _GONE)
+                if self._admin is None:
+                    self._admin = await asyncio.to_thread(self._open_admin, core)
+        return await self._admin(scope, receive, send)
+
+    def _open_admin(self, core: Core) -> Admin:
+        from headgate.server.admin.app import Admin
+
+        return Admin(lambda: self._core, core.data, self._keyless, lambda: self.limits)
+
     async def _list_models(self, name: str, core: Core, caller: Caller) -> None:
         headers = caller.headers
-        principal = identify(headers, caller.peer, core.keys, self._keyless)
+        principal = admit(headers, caller.peer, core.keys, self._keyless, core.proxies)
         allowed = principal.models
         shape: models_face.Shape = "anthropic" if b"anthropic-version" in headers else "openai"
         shown = {known: info for known, info in core.models.items() if allowed is None or known in allowed}

@@ -25,6 +25,17 @@ _BY_CODE = {
     "slow_body": 408,
     "headers_too_large": 431,
     "budget_exceeded": 402,
+    "key_not_found": 404,
+    "user_not_found": 404,
+    "team_not_found": 404,
+    "record_not_found": 404,
+    "ambiguous_key": 409,
+    "key_revoked": 409,
+    "key_expired": 409,
+    "already_exists": 409,
+    "team_in_use": 409,
+    "idempotency_conflict": 409,
+    "secret_not_kept": 409,
 }
 _BY_TYPE: dict[type[HeadgateError], int] = {
     BadRequest: 400,

@@ -6,6 +6,7 @@ too dear for a worker that only reads keys.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import sqlite3
@@ -23,7 +24,7 @@ from headgate.stores.postgres import PostgresReader, connect, is_postgres, requi
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-SCHEMA_HEAD = "0001"
+SCHEMA_HEAD = "0002"
 URL_VARIABLE = "HEADGATE_DATABASE_URL"
 BUSY_SECONDS = 10.0
 _SQLITE = "sqlite:///"
@@ -131,7 +132,10 @@ def open_engine(url: str, *, synchronous: str = "NORMAL") -> Engine:
         connection.execute(f"PRAGMA synchronous={synchronous}")
         connection.execute("PRAGMA foreign_keys=ON")
 
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    if not path.exists():
+        # Never one that is there: closing it would drop the locks that this process's other connections hold on it.
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     return engine
 
 

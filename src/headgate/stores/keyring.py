@@ -12,6 +12,7 @@ import msgspec
 from headgate.core.call import Principal
 from headgate.core.clock import Clock, SystemClock
 from headgate.core.errors import ConfigError, Unavailable
+from headgate.core.terms import Terms, allowed_models, has_role, lesser_role
 from headgate.stores.database import Reader, open_reader
 
 POLL_SECONDS = 0.5
@@ -22,9 +23,12 @@ _ADMIN_MIN = 16
 _EPOCH_SQL = "SELECT value FROM epoch WHERE name = 'live'"
 _ANY_SQL = "SELECT 1 FROM virtual_keys LIMIT 1"
 _KEYS_SQL = (
-    "SELECT digest, id, name, role, user_id, team, feature, models, direct, payloads, expires_ns"
-    " FROM virtual_keys WHERE revoked_ns IS NULL"
+    "SELECT k.digest, k.id, k.name, k.role, k.user_id, k.team, k.feature, k.models, k.direct, k.payloads,"
+    " k.expires_ns, k.networks, k.required_tags, u.name, u.team, u.role"
+    " FROM virtual_keys k LEFT JOIN users u ON u.id = k.owner WHERE k.revoked_ns IS NULL"
 )
+_OLD_SQL = "SELECT digest, key_id, expires_ns FROM old_secrets"
+_ID, _EXPIRES = 1, 10
 _NEVER = 1 << 63
 _log = logging.getLogger("headgate.keys")
 
@@ -81,6 +85,7 @@ class KeyRingCache:
         self._epoch = -1
         self._snapshot = _Snapshot({}, empty=True)
         self._valid_until = 0.0
+        self._refreshing = threading.Lock()
         self.refresh()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="headgate-keys", daemon=True)
@@ -123,7 +128,7 @@ class KeyRingCache:
             row = snapshot.rows.get(digest)
             if row is None:
                 return self._admin.get(digest)
-            known = snapshot.known[digest] = (_principal(row), _NEVER if row[10] is None else row[10])
+            known = snapshot.known[digest] = (_principal(row), _NEVER if row[_EXPIRES] is None else row[_EXPIRES])
         if self._time_ns() >= known[1] or self._monotonic() >= self._valid_until:
             return self._admin.get(digest)
         return known[0]
@@ -134,6 +139,10 @@ class KeyRingCache:
         Raises:
             Unavailable: it does not answer.
         """
+        with self._refreshing:
+            self._refresh()
+
+    def _refresh(self) -> None:
         asked = self._monotonic()
         try:
             if self._reader is None:
@@ -144,7 +153,7 @@ class KeyRingCache:
             if epoch != self._epoch:
                 keys = self._reader.query(_KEYS_SQL)
                 empty = not keys and not self._reader.query(_ANY_SQL)
-                self._snapshot = _Snapshot({bytes(row[0]): row for row in keys}, empty=empty)
+                self._snapshot = _Snapshot(_rows(keys, self._reader.query(_OLD_SQL)), empty=empty)
                 self._epoch = epoch
         except Unavailable:
             if self._reader is not None:
@@ -179,16 +188,40 @@ class KeyRingCache:
                 away = False
 
 
+def _rows(keys: list[tuple[Any, ...]], old: list[tuple[Any, ...]]) -> dict[bytes, tuple[Any, ...]]:
+    """The keys by digest; by that of an old secret too, until its end."""
+    rows = {bytes(row[0]): row for row in keys}
+    by_id = {row[_ID]: row for row in keys} if old else {}
+    for digest, id, until in old:
+        row = by_id.get(id)
+        if row is not None:
+            end = until if row[_EXPIRES] is None else min(until, row[_EXPIRES])
+            rows[bytes(digest)] = (*row[:_EXPIRES], end, *row[_EXPIRES + 1 :])
+    return rows
+
+
 def _principal(row: tuple[Any, ...]) -> Principal:
-    _, id, name, role, user, team, feature, models, direct, payloads, _ = row
+    _, id, name, role, user, team, feature, models, direct, payloads, _, networks, tags, *owner = row
+    owner_name, owner_team, owner_role = owner
+    if owner_role is not None:
+        role = lesser_role(role, owner_role)
+    terms = None
+    if networks is not None or tags is not None or not has_role(role, "developer"):
+        terms = Terms(
+            name,
+            None if networks is None else msgspec.json.decode(networks, type=list[str]),
+            () if tags is None else msgspec.json.decode(tags, type=list[str]),
+            calls=has_role(role, "developer"),
+        )
     return Principal(
         id,
         name,
         role=role,
-        user=user,
-        team=team,
+        user=user or owner_name or "",
+        team=team or owner_team or "",
         feature=feature,
-        models=None if models is None else frozenset(msgspec.json.decode(models, type=list[str])),
+        models=None if models is None else allowed_models(msgspec.json.decode(models, type=list[str])),
         direct=bool(direct),
         payloads=payloads,
+        terms=terms,
     )

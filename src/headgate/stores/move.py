@@ -12,17 +12,18 @@ from sqlalchemy.dialects import postgresql
 from headgate.core.errors import ConfigError
 from headgate.stores.data import DATABASE, DataDir
 from headgate.stores.database import open_engine, sqlite_url
+from headgate.stores.epoch import bump_epoch
 from headgate.stores.keeper import take_recorder_lock
-from headgate.stores.keys import bump_epoch
 from headgate.stores.recorder import Recorder
 from headgate.stores.rows import COLUMNS, fit_row
-from headgate.stores.schema import calls, payloads, virtual_keys
+from headgate.stores.schema import audit_log, calls, old_secrets, payloads, teams, users, virtual_keys
 
-COPIED = (virtual_keys, calls, payloads)
+COPIED = (teams, users, virtual_keys, old_secrets, audit_log, calls, payloads)
 """The tables that are copied, in this order."""
 
-LEFT = frozenset({"epoch", "journal_offsets"})
-"""The tables that mean nothing elsewhere: each database counts its own changes, and the journal is read to its end."""
+LEFT = frozenset({"answered", "epoch", "journal_offsets"})
+"""The tables that mean nothing elsewhere: each database counts its own changes and remembers its own answers, and the
+journal is read to its end."""
 
 BATCH = 2000
 

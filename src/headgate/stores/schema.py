@@ -98,6 +98,65 @@ virtual_keys = Table(
     Column("models", Text),
     Column("direct", Boolean, nullable=False),
     Column("payloads", String, nullable=False),
+    Column("owner", String),
+    Column("networks", Text),
+    Column("required_tags", Text),
+    Column("metadata", Text),
+    Column("old_until_ns", BigInteger),
+    Index("keys_by_owner", "owner"),
+)
+
+old_secrets = Table(
+    "old_secrets",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("key_id", String, nullable=False),
+    Column("expires_ns", BigInteger, nullable=False),
+)
+
+teams = Table(
+    "teams",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("description", String, nullable=False),
+    Column("created_ns", BigInteger, nullable=False),
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("name", String, nullable=False, unique=True),
+    Column("email", String, unique=True),
+    Column("team", String, nullable=False),
+    Column("role", String, nullable=False),
+    Column("created_ns", BigInteger, nullable=False),
+)
+
+audit_log = Table(
+    "audit_log",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("time_ns", BigInteger, nullable=False),
+    Column("actor", String, nullable=False),
+    Column("action", String, nullable=False),
+    Column("target", String, nullable=False),
+    Column("before", Text),
+    Column("after", Text),
+    Column("previous", String, nullable=False),
+    Column("hash", String, nullable=False),
+)
+
+answered = Table(
+    "answered",
+    metadata,
+    Column("caller", String, primary_key=True),
+    Column("key_hash", LargeBinary, primary_key=True),
+    Column("request_hash", LargeBinary, nullable=False),
+    Column("time_ns", BigInteger, nullable=False),
+    Column("answer", Text, nullable=False),
+    Column("nonce", LargeBinary),
+    Column("secret_digest", LargeBinary),
 )
 
 journal_offsets = Table(

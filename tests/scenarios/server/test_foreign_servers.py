@@ -87,7 +87,7 @@ def test_any_asgi_server(gate: Gateway, folder: pathlib.Path, command: list[str]
         process = subprocess.Popen(
             [program, *(word.format(port=port) for word in command[1:])],
             cwd=folder,
-            env={**environment, "PYTHONPATH": str(folder)},
+            env={**environment, "PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])},
             stdout=log,
             stderr=log,
         )
@@ -106,6 +106,8 @@ def test_any_asgi_server(gate: Gateway, folder: pathlib.Path, command: list[str]
             if prefix:
                 assert foreign.get("/mine") == (200, b"mine")
             assert foreign.get(f"{prefix}/readyz")[0] == 200
+            status, body = foreign.get(f"{prefix}/admin/v1/me")
+            assert (status, json.loads(body)["error"]["code"]) == (401, "missing_api_key")
         finally:
             process.terminate()
             code = process.wait(10)

@@ -52,6 +52,10 @@ TABLE = {
         "server:\n  host:\n",
         "2: server.host: expected a string, found nothing",
     ),
+    "a network that is none": (
+        "server:\n  trusted_proxies: [127.0.0.1, here]",
+        "2: server.trusted_proxies[1]: not an address or network; write 127.0.0.1, 10.0.0.0/8 or 2001:db8::/32",
+    ),
     "out of range": ("server: {port: 70000}", "1: server.port: 70000 is out of range; allowed: 0 to 65535"),
     "time out of range": (
         "defaults: {timeouts: {connect: 2d}}",

@@ -51,6 +51,9 @@ class Keys:
     def find(self, digest: bytes) -> Principal | None:
         return self.keys.get(digest)
 
+    def refresh(self) -> None:
+        pass
+
 
 @pytest.fixture
 def clock() -> FixedClock:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 
 import pytest
 
-from headgate.core.call import Principal
-from headgate.core.errors import Forbidden, Unauthenticated
-from headgate.pipeline.auth import ANONYMOUS, bearer, identify
+from headgate.core.call import Call, Principal
+from headgate.core.errors import Forbidden, HeadgateError, Unauthenticated, Unavailable
+from headgate.core.reply import Reply
+from headgate.core.terms import Networks, Terms
+from headgate.pipeline.auth import ANONYMOUS, admit, auth, bearer, client_address, identify
 
 from .conftest import Keys
 
@@ -91,3 +94,81 @@ def test_no_keyless_mode_beyond_loopback() -> None:
 def test_bearer_prefers_authorization() -> None:
     """When both are sent the bearer token counts."""
     assert bearer({b"authorization": b"Bearer a", b"x-api-key": b"b"}) == b"a"
+
+
+TERMS = Terms("app", ["10.0.0.0/8"], ("app",), calls=True)
+BOUND = Keys({hashlib.sha256(SECRET).digest(): Principal("k1", "app", terms=TERMS)})
+WITH_KEY = {b"x-api-key": SECRET}
+
+
+def test_the_terms_of_a_key_hold_everywhere() -> None:
+    """What is no model call asks for the address alone."""
+    assert admit(WITH_KEY, "10.0.0.1", BOUND, keyless=False).key_id == "k1"
+    assert admit(WITH_KEY, "9.9.9.9", RING, keyless=False) is ALICE
+    with pytest.raises(Forbidden) as refused:
+        admit(WITH_KEY, "11.0.0.1", BOUND, keyless=False)
+    assert refused.value.code == "address_not_allowed"
+
+
+@pytest.mark.parametrize(
+    ("peer", "tags", "code"),
+    [
+        ("11.0.0.1", {"app": "x"}, "address_not_allowed"),
+        ("10.0.0.1", {}, "missing_tag"),
+        ("10.0.0.1", {"app": "x"}, ""),
+    ],
+)
+async def test_a_call_against_the_terms_is_refused_by_name(
+    make_call: Callable[..., Call], peer: str, tags: dict[str, str], code: str
+) -> None:
+    """It reaches no layer inside, and its Record says whose key it was."""
+    reached = []
+
+    async def inside(call: Call) -> Reply:
+        reached.append(call)
+        raise Unavailable("enough")
+
+    call = make_call(headers=WITH_KEY, peer=peer)
+    call.record.tags = tags
+    with pytest.raises(HeadgateError) as refused:
+        await auth(inside, BOUND, keyless=False)(call)
+    assert refused.value.code == (code or "unavailable")
+    assert bool(reached) is not bool(code)
+    assert call.record.key_id == "k1"
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "address"),
+    [
+        ("192.0.2.1", b"10.0.0.1", "192.0.2.1"),
+        ("127.0.0.1", b"", "127.0.0.1"),
+        ("127.0.0.1", b"10.0.0.1", "10.0.0.1"),
+        ("127.0.0.1", b"10.0.0.1, 192.0.2.9", "192.0.2.9"),
+        ("127.0.0.1", b"192.0.2.9,172.16.0.5", "192.0.2.9"),
+        ("127.0.0.1", b"10.0.0.1:5123", "10.0.0.1"),
+        ("127.0.0.1", b"[2001:db8::1]:443", "2001:db8::1"),
+        ("127.0.0.1", b"2001:db8::1", "2001:db8::1"),
+        ("127.0.0.1", b"172.16.0.9, 172.16.0.5", "172.16.0.9"),
+        ("127.0.0.1", b"\xff, ", "\xff"),
+    ],
+)
+def test_only_a_proxy_of_ours_is_believed(peer: str, forwarded: bytes, address: str) -> None:
+    """The last address that no proxy of ours has counts: what a client wrote before it does not."""
+    proxies = Networks(["127.0.0.1", "172.16.0.0/12"])
+    assert client_address({b"x-forwarded-for": forwarded}, peer, proxies) == address
+    assert client_address({b"x-forwarded-for": forwarded}, peer, None) == peer
+
+
+async def test_a_key_behind_a_proxy_is_held_to_the_clients_address(make_call: Callable[..., Call]) -> None:
+    """With the proxy named, the client's own address decides, for calls and for all else."""
+    proxies = Networks(["127.0.0.1"])
+    inside, outside = ({**WITH_KEY, b"x-forwarded-for": address} for address in (b"10.0.0.9", b"11.0.0.9"))
+    assert admit(inside, "127.0.0.1", BOUND, False, proxies).key_id == "k1"
+    with pytest.raises(Forbidden, match=r"11\.0\.0\.9"):
+        admit(outside, "127.0.0.1", BOUND, False, proxies)
+    with pytest.raises(Forbidden, match=r"11\.0\.0\.9"):
+        await auth(_never, BOUND, False, proxies)(make_call(headers=outside, peer="127.0.0.1"))
+
+
+async def _never(call: Call) -> Reply:
+    raise AssertionError("it was let in")

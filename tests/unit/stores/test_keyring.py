@@ -17,7 +17,9 @@ from headgate.core.clock import FixedClock
 from headgate.core.errors import BadRequest, ConfigError, Unavailable
 from headgate.stores.data import DataDir
 from headgate.stores.keyring import KeyRingCache, digest_of
-from headgate.stores.keys import create_key, list_keys, revoke_key
+from headgate.stores.keys import KeyInfo, KeySpec
+from headgate.stores.people import TeamSpec
+from headgate.stores.registry import Registry
 
 
 @pytest.fixture
@@ -26,6 +28,17 @@ def engine(data: DataDir) -> Iterator[Engine]:
     engine = data.open_engine()
     yield engine
     engine.dispose()
+
+
+def create_key(engine: Engine, name: str, **fields: object) -> tuple[str, KeyInfo]:
+    """Makes a key as the command line does."""
+    made = Registry(engine, "cli:test").create_key(KeySpec(name=name, **fields))  # type: ignore[arg-type]
+    return made.secret, made.info
+
+
+def revoke_key(engine: Engine, word: str) -> KeyInfo:
+    """Revokes one as the command line does."""
+    return Registry(engine, "cli:test").revoke_key(word)
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -70,7 +83,8 @@ def test_the_secret_is_nowhere_on_disk(data: DataDir, engine: Engine) -> None:
 def test_an_expired_key_is_refused(data: DataDir, engine: Engine) -> None:
     """A key is good until its end and not a moment longer, without asking the store."""
     clock = FixedClock()
-    secret, _ = create_key(engine, "one", expires_ns=clock.time_ns() + 1_000_000_000)
+    spec = KeySpec(name="one", expires="1s")
+    secret = Registry(engine, "cli:test", time_ns=clock.time_ns).create_key(spec).secret
     ring = KeyRingCache(data.url, clock=clock, poll_seconds=60)
     assert ring.find(digest_of(secret)) is not None
     clock.advance(1)
@@ -139,21 +153,21 @@ def test_wrong_keys_are_refused_by_name(engine: Engine) -> None:
     """Unknown role, unknown policy, no name, unknown and ambiguous keys are errors that say what to do."""
     for wrong in ({"role": "king"}, {"payloads": "some"}):
         with pytest.raises(BadRequest):
-            create_key(engine, "x", **wrong)  # type: ignore[arg-type]
+            create_key(engine, "x", **wrong)
     with pytest.raises(BadRequest):
         create_key(engine, " ")
     with pytest.raises(BadRequest) as unknown:
         revoke_key(engine, "nobody")
     assert unknown.value.code == "key_not_found"
-    _, first = create_key(engine, "twin", now_ns=1)
-    create_key(engine, "twin", now_ns=2)
+    _, first = create_key(engine, "twin")
+    create_key(engine, "twin")
     with pytest.raises(BadRequest) as ambiguous:
         revoke_key(engine, "twin")
     assert first.id in ambiguous.value.message
-    revoked = revoke_key(engine, first.id, now_ns=3)
+    revoked = revoke_key(engine, first.id)
     assert revoke_key(engine, first.id) == revoked
     revoke_key(engine, "twin")
-    assert [key.state(9) for key in list_keys(engine)] == ["revoked", "revoked"]
+    assert [key.state(9) for key in Registry(engine, "cli:test").list_keys()] == ["revoked", "revoked"]
 
 
 def test_a_data_directory_is_private(tmp_path: Path) -> None:
@@ -213,3 +227,24 @@ def test_the_admin_key_changes_while_it_runs(data: DataDir) -> None:
     assert ring.find(digest_of("b" * 32)) is None
     assert ring.empty
     ring.close()
+
+
+def test_a_process_that_reads_and_writes_keeps_its_locks(sqlite_data: DataDir) -> None:
+    """A worker reads keys and, when administered, writes: other processes that come and go lose nothing of that.
+
+    Whoever opens and closes the file by hand drops the locks of every connection in the process; the next one to leave
+    from outside would then take the write-ahead log away.
+    """
+    ring = KeyRingCache(sqlite_data.url, poll_seconds=60)
+    engine = sqlite_data.open_engine()
+    registry = Registry(engine, "cli:test")
+    script = (
+        "import sqlite3, sys\nconnection = sqlite3.connect(sys.argv[1])\n"
+        "print(connection.execute('SELECT count(*) FROM teams').fetchone()[0])\nconnection.close()"
+    )
+    for number in (1, 2, 3):
+        registry.create_team(TeamSpec(name=str(number)))
+        told = subprocess.check_output([sys.executable, "-c", script, str(sqlite_data.path / "headgate.db")])
+        assert int(told) == number
+    ring.close()
+    engine.dispose()

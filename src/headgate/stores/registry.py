@@ -1,0 +1,188 @@
+"""The Registry: the one way in which keys, people and teams are changed, by command line and API alike.
+
+Each change is one transaction with its entry in the audit log. Importing this loads SQLAlchemy.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import secrets
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import msgspec
+from sqlalchemy import Engine
+
+from headgate.core.errors import BadRequest
+from headgate.stores import keys, people
+from headgate.stores.change import Change, Once, changing
+from headgate.stores.keyring import digest_of
+from headgate.stores.keys import PREFIX, KeyChange, KeyInfo, KeySpec
+from headgate.stores.people import TeamInfo, TeamSpec, UserChange, UserInfo, UserSpec
+
+_ROUNDS = 100_000
+_T = TypeVar("_T")
+
+
+class NewKey(msgspec.Struct, frozen=True):
+    """A key just made or rotated, and its secret, for the only time."""
+
+    secret: str
+    info: KeyInfo
+
+
+class Registry:
+    """Keys, people and teams, for one actor.
+
+    Attributes:
+        replayed: whether the last change had been made before (see ``once``), and was only answered again.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        actor: str,
+        *,
+        once: Once | None = None,
+        token: bytes = b"",
+        time_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """Args:
+        engine: the store.
+        actor: who changes something: a key's id, ``cli:USER``, ``keyless``.
+        once: makes the next change one that is made once, however often it is asked for.
+        token: the caller's own secret, known to be one; a key made under ``once`` is derived from it, so that the same
+            caller can be told it again while it is stored nowhere. Without it they can not.
+        time_ns: the clock.
+        """
+        self._engine = engine
+        self._actor = actor
+        self._once = once
+        self._token = token
+        self._time_ns = time_ns
+        self.replayed = False
+        self._kept: tuple[bytes | None, bytes | None] = (None, None)
+
+    # keys
+
+    def list_keys(self, *, limit: int | None = None, after: tuple[int, str] | None = None) -> list[KeyInfo]:
+        """Returns keys, oldest first (see ``keys.list_keys``)."""
+        with self._engine.connect() as connection:
+            return keys.list_keys(connection, limit=limit, after=after)
+
+    def find_key(self, id_or_name: str) -> KeyInfo:
+        """Returns one key. Raises as ``keys.find_key``."""
+        with self._engine.connect() as connection:
+            return keys.find_key(connection, id_or_name)
+
+    def create_key(self, spec: KeySpec) -> NewKey:
+        """Makes a key. Raises as ``keys.add_key``."""
+        return self._with_secret(lambda change, digest: keys.add_key(change, spec, digest))
+
+    def rotate_key(self, id_or_name: str, overlap: str) -> NewKey:
+        """Gives a key a new secret. Raises as ``keys.rotate_key``."""
+        return self._with_secret(lambda change, digest: keys.rotate_key(change, id_or_name, overlap, digest))
+
+    def update_key(self, id_or_name: str, wanted: KeyChange) -> KeyInfo:
+        """Changes a key. Raises as ``keys.change_key``."""
+        return self._change(lambda change: keys.change_key(change, id_or_name, wanted), KeyInfo)
+
+    def revoke_key(self, id_or_name: str) -> KeyInfo:
+        """Revokes a key; workers know within a second. Raises as ``keys.find_key``."""
+        return self._change(lambda change: keys.revoke_key(change, id_or_name), KeyInfo)
+
+    # teams
+
+    def list_teams(self) -> list[TeamInfo]:
+        """Returns all teams by name."""
+        with self._engine.connect() as connection:
+            return people.list_teams(connection)
+
+    def find_team(self, name: str) -> TeamInfo:
+        """Returns one team. Raises as ``people.find_team``."""
+        with self._engine.connect() as connection:
+            return people.find_team(connection, name)
+
+    def create_team(self, spec: TeamSpec) -> TeamInfo:
+        """Makes a team. Raises as ``people.add_team``."""
+        return self._change(lambda change: people.add_team(change, spec), TeamInfo)
+
+    def delete_team(self, name: str) -> TeamInfo:
+        """Deletes a team. Raises as ``people.delete_team``."""
+        return self._change(lambda change: people.delete_team(change, name), TeamInfo)
+
+    # people
+
+    def list_users(self) -> list[UserInfo]:
+        """Returns all people by name."""
+        with self._engine.connect() as connection:
+            return people.list_users(connection)
+
+    def find_user(self, word: str) -> UserInfo:
+        """Returns one person. Raises as ``people.find_user``."""
+        with self._engine.connect() as connection:
+            return people.find_user(connection, word)
+
+    def create_user(self, spec: UserSpec) -> UserInfo:
+        """Makes a person. Raises as ``people.add_user``."""
+        return self._change(lambda change: people.add_user(change, spec), UserInfo)
+
+    def update_user(self, word: str, wanted: UserChange) -> UserInfo:
+        """Changes a person. Raises as ``people.change_user``."""
+        return self._change(lambda change: people.change_user(change, word, wanted), UserInfo)
+
+    def delete_user(self, word: str) -> UserInfo:
+        """Deletes a person and revokes their keys. Raises as ``people.find_user``."""
+
+        def delete(change: Change) -> UserInfo:
+            user = people.find_user(change.connection, word)
+            for key in keys.list_keys(change.connection, owner=user.id):
+                keys.revoke_key(change, key.id)
+            people.remove_user(change, user)
+            return user
+
+        return self._change(delete, UserInfo)
+
+    # how
+
+    def _change(self, operation: Callable[[Change], _T], kind: type[_T]) -> _T:
+        with changing(self._engine, self._actor, self._time_ns(), self._once) as change:
+            self.replayed = change.answer is not None
+            if change.answer is not None:
+                self._kept = (change.nonce, change.secret_digest)
+                return msgspec.json.decode(change.answer, type=kind)
+            result = operation(change)
+            change.answer = msgspec.json.encode(result)
+            return result
+
+    def _with_secret(self, operation: Callable[[Change, bytes], KeyInfo]) -> NewKey:
+        nonce = secrets.token_bytes(32) if self._once is not None and self._token else None
+        # Before the transaction: others wait while that lasts.
+        secret = keys.new_secret() if nonce is None else self._derived(nonce)
+
+        def make(change: Change) -> KeyInfo:
+            change.nonce, change.secret_digest = nonce, digest_of(secret)
+            return operation(change, digest_of(secret))
+
+        info = self._change(make, KeyInfo)
+        return NewKey(self._again() if self.replayed else secret, info)
+
+    def _again(self) -> str:
+        """The secret that was told before. Stored is only what it was made with, beside the caller's own token."""
+        nonce, digest = self._kept
+        secret = self._derived(bytes(nonce)) if nonce is not None and self._token else ""
+        if digest is None or digest_of(secret) != bytes(digest):
+            raise BadRequest(
+                "This was done before, and its key can be told only to the caller who had it made, with the same key; "
+                "rotate it to get another.",
+                code="secret_not_kept",
+                param="Idempotency-Key",
+            )
+        return secret
+
+    def _derived(self, nonce: bytes) -> str:
+        """256 bits that only who holds token and nonce can make; slowly, for a token that somebody made up."""
+        bits = hashlib.pbkdf2_hmac("sha256", self._token, b"headgate key" + nonce, _ROUNDS)
+        return PREFIX + base64.urlsafe_b64encode(bits).rstrip(b"=").decode()
