@@ -6,7 +6,9 @@ from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
+from headgate.core.encoding import UNKNOWN_ENCODING, Encoding
 from headgate.core.errors import HeadgateError
+from headgate.core.price import Price
 from headgate.core.record import AttemptRecord, Record
 from headgate.core.reply import Reply
 
@@ -88,13 +90,23 @@ class Deployment:
     """One model at one provider, as a step of a plan: its name, its handler and its bounds in time.
 
     ``max_tokens`` is what is sent where the caller names none. ``handler`` is the chain of layers that is
-    this deployment's own.
+    this deployment's own. ``price`` is what it costs now (it changes with the table's dates and hours), None where it has
+    none; ``encoding`` how its input is counted before a call.
     """
 
-    __slots__ = ("handler", "max_tokens", "model", "name", "provider", "timeouts")
+    __slots__ = ("encoding", "handler", "max_tokens", "model", "name", "price", "provider", "timeouts")
 
     def __init__(
-        self, name: str, provider: str, model: str, handler: AttemptHandler, timeouts: Timeouts, max_tokens: int = 4096
+        self,
+        name: str,
+        provider: str,
+        model: str,
+        handler: AttemptHandler,
+        timeouts: Timeouts,
+        max_tokens: int = 4096,
+        *,
+        price: Price | None = None,
+        encoding: Encoding = UNKNOWN_ENCODING,
     ) -> None:
         self.name = name
         self.provider = provider
@@ -102,6 +114,8 @@ class Deployment:
         self.handler = handler
         self.timeouts = timeouts
         self.max_tokens = max_tokens
+        self.price = price
+        self.encoding = encoding
 
 
 class Plan:

@@ -1,0 +1,246 @@
+"""Price: what a model's tokens cost, in whole nano-dollars, and the arithmetic over it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from headgate.core.usage import Usage
+
+NANO = 1_000_000_000
+"""Nano-dollars in a dollar."""
+MILLION = 1_000_000
+
+
+class Rates(msgspec.Struct, frozen=True, array_like=True):
+    """What one call is charged at: nano-dollars per million tokens, or per piece. Kept in the attempt's record.
+
+    None means not priced apart: such tokens cost what their kind does (``cached`` as ``input``, ``reasoning`` as
+    ``output``…). New fields go at the end with a default: older records must still be read.
+
+    Attributes:
+        input, output: per million tokens.
+        cached: input read from the provider's prompt cache.
+        cache_write, cache_write_1h: input written to it, for 5 minutes and for an hour.
+        reasoning: of the output.
+        audio_input, audio_output, image_input, image_output: tokens of those kinds.
+        search: nano-dollars per web search.
+        request: nano-dollars per request.
+    """
+
+    input: int
+    output: int = 0
+    cached: int | None = None
+    cache_write: int | None = None
+    cache_write_1h: int | None = None
+    reasoning: int | None = None
+    audio_input: int | None = None
+    audio_output: int | None = None
+    image_input: int | None = None
+    image_output: int | None = None
+    search: int = 0
+    request: int = 0
+
+    def cost(self, usage: Usage) -> int:
+        """Returns nano-dollars: exact, rounded half up once, at the end.
+
+        Example:
+            >>> Rates(150_000_000, 600_000_000, cached=75_000_000).cost(Usage(1000, 100, cached=400))
+            180000
+        """
+        total = usage.input * self.input + usage.output * self.output
+        if (
+            usage.cached
+            or usage.reasoning
+            or usage.cache_write
+            or usage.cache_write_1h
+            or usage.searches
+            or usage.audio_input
+            or usage.audio_output
+            or usage.image_input
+            or usage.image_output
+            or self.request
+        ):
+            total += self._apart(usage)
+        return (total + 500_000) // MILLION
+
+    def _apart(self, usage: Usage) -> int:
+        """What the parts that are priced apart add to the plain product (often less than nothing)."""
+        extra = (usage.searches * self.search + self.request) * MILLION
+        cached, over = _fit(usage)
+        plain = self.input
+        extra += over * plain
+        if cached and self.cached is not None:
+            extra += cached * (self.cached - plain)
+        if usage.cache_write and self.cache_write is not None:
+            extra += usage.cache_write * (self.cache_write - plain)
+        if usage.cache_write_1h and self.cache_write_1h is not None:
+            extra += usage.cache_write_1h * (self.cache_write_1h - plain)
+        if usage.audio_input and self.audio_input is not None:
+            extra += usage.audio_input * (self.audio_input - plain)
+        if usage.image_input and self.image_input is not None:
+            extra += usage.image_input * (self.image_input - plain)
+        plain = self.output
+        extra += max(0, usage.reasoning + usage.audio_output + usage.image_output - usage.output) * plain
+        if usage.reasoning and self.reasoning is not None:
+            extra += usage.reasoning * (self.reasoning - plain)
+        if usage.audio_output and self.audio_output is not None:
+            extra += usage.audio_output * (self.audio_output - plain)
+        if usage.image_output and self.image_output is not None:
+            extra += usage.image_output * (self.image_output - plain)
+        return extra
+
+    def parts(self, usage: Usage) -> Iterator[tuple[str, int, int, bool]]:
+        """Yields what ``cost`` adds up: a name, how many, nano-dollars, and whether those are per million of them."""
+        cached, _ = _fit(usage)
+        given = (
+            ("cached", cached, self.cached),
+            ("cache write", usage.cache_write, self.cache_write),
+            ("cache write 1h", usage.cache_write_1h, self.cache_write_1h),
+            ("audio input", usage.audio_input, self.audio_input),
+            ("image input", usage.image_input, self.image_input),
+        )
+        made = (
+            ("reasoning", usage.reasoning, self.reasoning),
+            ("audio output", usage.audio_output, self.audio_output),
+            ("image output", usage.image_output, self.image_output),
+        )
+        for name, all_of_it, plain, parts in (
+            ("input", usage.input, self.input, given),
+            ("output", usage.output, self.output, made),
+        ):
+            rest = max(all_of_it, sum(count for _, count, _ in parts))
+            rest -= sum(count for _, count, rate in parts if rate is not None)
+            if rest:
+                yield name, rest, plain, True
+            for part, count, rate in parts:
+                if count and rate is not None:
+                    yield part, count, rate, True
+        if usage.searches and self.search:
+            yield "searches", usage.searches, self.search, False
+        if self.request:
+            yield "request", 1, self.request, False
+
+    def dearest(self) -> tuple[int, int]:
+        """Returns the dearest rate that an input token can cost, and an output token."""
+        given = (self.cached, self.cache_write, self.cache_write_1h, self.audio_input, self.image_input)
+        made = (self.reasoning, self.audio_output, self.image_output)
+        return (
+            max([self.input, *(rate for rate in given if rate is not None)]),
+            max([self.output, *(rate for rate in made if rate is not None)]),
+        )
+
+
+def _fit(usage: Usage) -> tuple[int, int]:
+    """Returns how many cached tokens count as such, and how many tokens the parts have over the whole input.
+
+    A token that was cached and is audio stands in both counts: what does not fit counts as not cached.
+    """
+    cached = usage.cached
+    over = cached + usage.cache_write + usage.cache_write_1h + usage.audio_input + usage.image_input - usage.input
+    if over <= 0:
+        return cached, 0
+    both = min(over, cached, usage.audio_input + usage.image_input)
+    return cached - both, over - both
+
+
+class Price(msgspec.Struct, frozen=True):
+    """A model's price at one moment: its rates, those of longer prompts, those of other service tiers.
+
+    Attributes:
+        rates: what holds unless something below does.
+        steps: by length of the prompt: above so many input tokens all tokens of the call cost these rates. Ascending.
+        tiers: by service tier (``priority``, ``flex``, ``batch``, ``fast``).
+        source: where it is from, e.g. ``"configuration"`` or ``"genai-prices 0.2.3"``.
+        ceilings: derived: for the base and each step, where it starts and its dearest input and output rate.
+    """
+
+    rates: Rates
+    steps: tuple[tuple[int, Rates], ...] = ()
+    tiers: dict[str, Price] = {}
+    source: str = ""
+    ceilings: tuple[tuple[int, int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        found = [(-1, *self.rates.dearest())]
+        for start, rates in self.steps:
+            given, made = rates.dearest()
+            found.append((start, max(given, found[-1][1]), max(made, found[-1][2])))
+        msgspec.structs.force_setattr(self, "ceilings", tuple(found))
+
+    def at(self, usage: Usage) -> Rates:
+        """Returns the rates that a call with this usage is charged at."""
+        price = self
+        if usage.tier and self.tiers:
+            price = self.tiers.get(usage.tier, self)
+        rates = price.rates
+        if price.steps:
+            for start, higher in price.steps:
+                if usage.input > start:
+                    rates = higher
+        return rates
+
+    def cost(self, usage: Usage) -> int:
+        """Returns nano-dollars; see ``Rates.cost``.
+
+        Example:
+            >>> Price(Rates(3_000_000_000, 15_000_000_000)).cost(Usage(1000, 200))
+            6000000
+        """
+        return self.at(usage).cost(usage)
+
+    def bound(self, input_tokens: int, output_tokens: int, tier: str = "") -> int:
+        """Returns nano-dollars that no call of this size exceeds, web searches excepted: every token at its dearest.
+
+        Args:
+            input_tokens: at most so many are read.
+            output_tokens: at most so many are generated, over all choices.
+            tier: the service tier that the caller asks for, "" for none.
+
+        Example:
+            >>> Price(Rates(3_000_000_000, 15_000_000_000, cache_write_1h=6_000_000_000)).bound(1000, 200)
+            9000000
+        """
+        ceilings = self.ceilings
+        _, given, made = ceilings[0]
+        if len(ceilings) > 1:
+            for start, higher, longer in ceilings:
+                if input_tokens > start:
+                    given, made = higher, longer
+        total = input_tokens * given + output_tokens * made + self.rates.request * MILLION
+        bound = (total + 999_999) // MILLION
+        if tier and tier in self.tiers:
+            return max(bound, self.tiers[tier].bound(input_tokens, output_tokens))
+        return bound
+
+    def show(self) -> str:
+        """Returns the price for people: ``$0.15 input, $0.60 output, $0.075 cached per million tokens``."""
+        rates = self.rates
+        words = [f"{show_money(rates.input)} input", f"{show_money(rates.output)} output"]
+        for name in ("cached", "cache_write", "cache_write_1h", "reasoning", "audio_input", "audio_output"):
+            rate = getattr(rates, name)
+            if rate is not None:
+                words.append(f"{show_money(rate)} {name.replace('_', ' ')}")
+        text = ", ".join(words) + " per million tokens"
+        if rates.search:
+            text += f", {show_money(rates.search)} per search"
+        if rates.request:
+            text += f", {show_money(rates.request)} per request"
+        for start, higher in self.steps:
+            text += f"; above {start:,} tokens {show_money(higher.input)} input, {show_money(higher.output)} output"
+        return text
+
+
+def show_money(nano: int, places: int = 9) -> str:
+    """Returns nano-dollars in dollars, at least two decimals, rounded half up to ``places``.
+
+    Example:
+        >>> show_money(150_000_000), show_money(1_234_567), show_money(-2_000_000_000), show_money(1_234_567, 4)
+        ('$0.15', '$0.001234567', '-$2.00', '$0.0012')
+    """
+    unit = 10 ** (9 - places)
+    size = (abs(nano) + unit // 2) // unit * unit
+    whole, part = divmod(size, NANO)
+    decimals = f"{part:09d}"[:places].rstrip("0").ljust(2, "0")
+    return f"{'-' if nano < 0 and size else ''}${whole:,}.{decimals}"
