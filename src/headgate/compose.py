@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol, cast
 
+from headgate.config.price_book import PriceBook
+from headgate.config.pricing import Pricing
 from headgate.config.settings import ProviderSettings, Settings, StepSettings, TimeoutSettings
 from headgate.core.call import Deployment, Handler, Timeouts
 from headgate.core.clock import Clock, Ids, SystemClock
@@ -23,6 +25,7 @@ from headgate.dialects.base import Dialect
 from headgate.dialects.embeddings import Embeddings
 from headgate.dialects.models import ModelInfo
 from headgate.dialects.openai_chat import OpenAIChat
+from headgate.dialects.tokens import encoding_of
 from headgate.pipeline.account import Account
 from headgate.pipeline.auth import auth
 from headgate.pipeline.decode import decode
@@ -74,6 +77,7 @@ class Core:
         clock: Clock | None = None,
         ids: Ids | None = None,
         transports: Mapping[str, Transport] | None = None,
+        prices: PriceBook | None = None,
     ) -> None:
         """Args:
         settings: what to compose.
@@ -82,6 +86,7 @@ class Core:
         keyless: whether callers without a key are let in while no key exists.
         clock, ids: injected by tests.
         transports: by provider name, instead of real connections (tests).
+        prices: what deployments cost; None for configured prices alone.
         """
         self.clock: Clock = clock or SystemClock()
         self.ids = ids or Ids(self.clock)
@@ -98,6 +103,7 @@ class Core:
             dialect.name: dialect for dialect in (OpenAIChat(), Anthropic(), AnthropicCount(), Embeddings())
         }
         self._strict = settings.server.strict_translation
+        self._pricing = Pricing(prices or PriceBook(None), self.loop, self.clock)
         self._transports: list[Transport] = []
         self.closers: list[Closer] = []
         self._providers = {
@@ -111,13 +117,22 @@ class Core:
 
     async def aclose(self) -> None:
         """Ends connections, then hands the journal over."""
+        self._pricing.close()
         for transport in self._transports:
             await transport.aclose()
         for closer in self.closers:
             closer.close()
 
+    def plan_of(self, name: str) -> Sequence[Deployment] | None:
+        """Returns the deployments of a configured model or a ``provider/model``, in order; None for an unknown name."""
+        found = self._plans.get(name)
+        if found is not None:
+            return found
+        direct = self._direct_deployment(name)
+        return None if direct is None else (direct,)
+
     def _build(self, keyless: bool) -> Account:
-        plans = {
+        plans = self._plans = {
             name: tuple(self._deployment(step) for step in model.route) for name, model in self._settings.models.items()
         }
         inner = route(plans, self._direct_deployment, self.clock, lambda: not self.keys.empty)
@@ -128,7 +143,11 @@ class Core:
     def _deployment(self, step: StepSettings) -> Deployment:
         driver = Driver(self._providers[step.provider], step.model, self.dialects, self._strict)
         handler = timeout(upstream(driver, self.clock), self.ticker)
-        return Deployment(step.name, step.provider, step.model, handler, _timeouts(step.timeouts), step.max_tokens)
+        made = Deployment(step.name, step.provider, step.model, handler, _timeouts(step.timeouts), step.max_tokens)
+        provider = self._settings.providers[step.provider]
+        made.encoding = encoding_of(step.model, exact=provider.count_tokens)
+        self._pricing.set(made, provider, step.price, keep=len(self._direct) < DIRECT_LIMIT)
+        return made
 
     def _direct_deployment(self, name: str) -> Deployment | None:
         """Makes the deployment for ``provider/model``; None where there is no such provider or model."""
@@ -219,6 +238,6 @@ async def open_core(settings: Settings, *, keyless: bool) -> Core:
     keeper = RecorderKeeper(data, retention_days=kept.retention_days)
     keeper.start()
     ticks = TickJournal(journal, asyncio.get_running_loop())
-    core = Core(settings, journal=ticks, keys=keys, keyless=keyless)
+    core = Core(settings, journal=ticks, keys=keys, keyless=keyless, prices=PriceBook(data.path))
     core.closers += [ticks, keys, keeper]
     return core

@@ -13,6 +13,7 @@ import msgspec
 
 from headgate.cli.options import common
 from headgate.core.errors import BadRequest, Unavailable
+from headgate.core.price import show_money
 
 if TYPE_CHECKING:
     from headgate.stores.query import CallStore, Filters
@@ -29,6 +30,7 @@ _COLUMNS = (
     ("MODEL", 20),
     ("DEPLOYMENT", 24),
     ("TOKENS", 13),
+    ("COST", 12),
     ("FINISH", 14),
     ("TOOK", 8),
     ("KEY", 14),
@@ -44,6 +46,7 @@ def _filters(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--user", help="Only this user's calls."),
         click.option("--team", help="Only this team's calls."),
         click.option("--feature", help="Only this feature's calls."),
+        click.option("--prompt", help="Only calls with this prompt, by the name they gave it."),
         click.option("--model", help="Only calls for this model."),
         click.option("--deployment", help="Only calls that this deployment answered or was tried for."),
         click.option("--outcome", type=click.Choice(OUTCOMES), help="Only calls that ended so."),
@@ -178,6 +181,7 @@ def _cells(story: dict[str, Any]) -> tuple[str, ...]:
         clean(story["model"], 40),
         clean(story["deployment"] or "-", 40),
         tokens,
+        "unpriced" if story["cost"] is None else show_money(story["cost"], 6),
         clean(story["error"] or story["finish"] or "-", 40),
         span(story["duration_us"]),
         clean(story["key_name"] or story["key_id"] or "-", 20),

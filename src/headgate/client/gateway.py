@@ -100,6 +100,7 @@ class Gateway:
         session: str = "",
         user: str = "",
         feature: str = "",
+        prompt: str = "",
         tags: Mapping[str, str] | None = None,
         **parameters: Any,
     ) -> Answer:
@@ -113,6 +114,7 @@ class Gateway:
             priority: ``"interactive"`` or ``"batch"``.
             trace, session: join this call with others of one pipeline run or conversation.
             user, feature, tags: for whom and for what, in records, costs and limits.
+            prompt: the name that the prompt is known by (``greeting@3``), in records and costs.
             **parameters: any other field of the dialect's request (``temperature``, ``tools``, ``max_tokens``…).
 
         Returns:
@@ -141,6 +143,7 @@ class Gateway:
             session=session,
             user=user,
             feature=feature,
+            prompt=prompt,
             tags=tags,
         )
         core = await self._open()
@@ -171,6 +174,7 @@ class Gateway:
         session: str = "",
         user: str = "",
         feature: str = "",
+        prompt: str = "",
         tags: Mapping[str, str] | None = None,
         **parameters: Any,
     ) -> Opening:
@@ -196,6 +200,7 @@ class Gateway:
             session=session,
             user=user,
             feature=feature,
+            prompt=prompt,
             tags=tags,
         )
         return Opening(lambda: self._begin(request))

@@ -14,7 +14,7 @@ from headgate.config.reader import fields
 from headgate.config.rule import Rule
 from headgate.config.schema import Config
 from headgate.config.settings import TimeoutSettings
-from headgate.config.units import show_bytes, show_seconds
+from headgate.config.units import Rate, show_bytes, show_seconds
 from headgate.providers.rows import DIALECTS, ROWS
 
 BEGIN = "<!-- settings: made by `python -m headgate.config.reference docs/configuration.md` -->"
@@ -73,6 +73,8 @@ def _holds(hint: Any, rule: Rule) -> str:
         return "a type, see below" if rule.choices == "rows" else _either(DIALECTS)
     if typing.get_origin(hint) is Literal:
         return _either(typing.get_args(hint))
+    if hint is Rate:
+        return "dollars" if rule.unit == "dollars" else "dollars per million tokens"
     if hint is bool:
         return "`true` or `false`"
     if hint in (int, float):

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from headgate.config.nodes import Node, Problem, join
+from headgate.config.prices import read_price, read_prices
 from headgate.config.reader import Reader, fields, nearest
 from headgate.config.schema import Config, ModelConfig, ProviderConfig, TimeoutsConfig
 from headgate.config.settings import (
@@ -84,6 +85,7 @@ class Resolver:
             defaults=defaults,
             admin_key=self._admin_key(),
             file=file,
+            estimate=written.estimate,
         )
 
     def _tell(self, path: str, message: str) -> None:
@@ -98,6 +100,10 @@ class Resolver:
         """Whether a problem with this path, or below it, is told already."""
         below = (f"{path}.", f"{path}[")
         return any(problem.path == path or problem.path.startswith(below) for problem in self._reader.problems)
+
+    def _tell_more(self, path: str, message: str) -> None:
+        if not self._known_bad(path):
+            self._tell(path, message)
 
     # providers
 
@@ -145,6 +151,9 @@ class Resolver:
             max_connections=written.max_connections,
             ca_file=self._ca_file(written, path),
             proxy=written.proxy,
+            prices=read_prices(written.prices, f"{path}.prices", self._tell_more),
+            price_table=written.price_table,
+            count_tokens=written.count_tokens,
         )
 
     def _row(self, name: str, written: ProviderConfig, path: str) -> ProviderRow | None:
@@ -274,6 +283,7 @@ class Resolver:
         max_tokens = written.max_tokens or defaults.max_tokens
         if written.max_tokens is None and "defaults.max_tokens" in self.origins:
             self.origins[f"{path}.max_tokens"] = self.origins["defaults.max_tokens"]
+        price = read_price(written.price, f"{path}.price", self._tell_more)
         steps: list[StepSettings] = []
         for index, text in enumerate(written.route):
             below = f"{path}.route[{index}]"
@@ -288,9 +298,18 @@ class Resolver:
             )
             model = text.partition("/")[2]
             steps.append(
-                StepSettings(name=text, provider=provider.name, model=model, timeouts=timeouts, max_tokens=max_tokens)
+                StepSettings(
+                    name=text,
+                    provider=provider.name,
+                    model=model,
+                    timeouts=timeouts,
+                    max_tokens=max_tokens,
+                    price=price,
+                )
             )
-        return ModelSettings(name=name, route=tuple(steps), max_tokens=max_tokens, description=written.description)
+        return ModelSettings(
+            name=name, route=tuple(steps), max_tokens=max_tokens, description=written.description, price=price
+        )
 
     def _target(self, text: str, path: str, providers: dict[str, ProviderSettings]) -> ProviderSettings | None:
         name, slash, model = text.partition("/")

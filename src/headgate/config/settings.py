@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 import msgspec
 
 from headgate.config.checks import check_host, check_path
+from headgate.config.prices import EstimateSettings
 from headgate.config.rule import Rule
+from headgate.core.price import Price
 from headgate.providers.rows import ProviderRow
 from headgate.providers.secret import Secret
 
@@ -40,6 +42,9 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
         max_connections: per worker.
         ca_file: absolute path of a PEM file, or None for the system's authorities.
         proxy: ``"environment"``, ``"none"`` or a URL.
+        prices: by the model's name there, ``*`` for any other; stronger than the price table.
+        price_table: the id of the provider in the price table, ``"none"``, or None to find it by the URL.
+        count_tokens: whether input is bound by a tokenizer where there is one.
     """
 
     name: str
@@ -54,26 +59,31 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_connections: int
     ca_file: str | None
     proxy: str
+    prices: dict[str, Price] = {}
+    price_table: str | None = None
+    count_tokens: bool = False
 
 
 class StepSettings(msgspec.Struct, frozen=True, kw_only=True):
     """One step of a route: a model at a provider. ``name`` is ``provider/model``; ``max_tokens`` is sent
-    where the caller names none."""
+    where the caller names none; ``price`` is the model's own, stronger than any of the provider's."""
 
     name: str
     provider: str
     model: str
     timeouts: TimeoutSettings
     max_tokens: int
+    price: Price | None = None
 
 
 class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """A name that callers use, and its steps in order (at least one)."""
+    """A name that callers use, and its steps in order (at least one); ``price`` is its own, if it has one."""
 
     name: str
     route: tuple[StepSettings, ...]
     max_tokens: int
     description: str
+    price: Price | None = None
 
 
 class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,3 +164,4 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     defaults: DefaultSettings
     admin_key: Secret | None
     file: str | None
+    estimate: EstimateSettings = EstimateSettings()

@@ -90,8 +90,8 @@ class Deployment:
     """One model at one provider, as a step of a plan: its name, its handler and its bounds in time.
 
     ``max_tokens`` is what is sent where the caller names none. ``handler`` is the chain of layers that is
-    this deployment's own. ``price`` is what it costs now (it changes with the table's dates and hours), None where it has
-    none; ``encoding`` how its input is counted before a call.
+    this deployment's own. ``price`` is what it costs now (it changes with the table's dates and hours), None where
+    it has none; ``encoding`` how its input is counted before a call.
     """
 
     __slots__ = ("encoding", "handler", "max_tokens", "model", "name", "price", "provider", "timeouts")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -18,8 +19,8 @@ class AttemptRecord(msgspec.Struct, array_like=True):
     """One try at one deployment. Times are microseconds since the call's start; -1 means never happened.
 
     ``outcome`` is ``completed``, ``failed``, ``cancelled`` (a losing hedge, a client that left).
-    ``cost`` is nano-dollars, at the ``rates`` of that moment: 0 for what nobody bills (never sent whole, or refused), None
-    where the deployment had no price.
+    ``cost`` is nano-dollars, at the ``rates`` of that moment: 0 for what nobody bills (never sent whole, or refused).
+    ``usage`` without ``cost`` means that the deployment had no price.
     New fields go at the end with a default: the journal of an older release must still be read.
     """
 
@@ -45,6 +46,17 @@ class AttemptRecord(msgspec.Struct, array_like=True):
     cost: int | None = None
     rates: Rates | None = None
 
+    @property
+    def unpriced(self) -> bool:
+        """Whether something was billed that nobody knows the price of."""
+        return self.cost is None and self.usage is not None
+
+
+def sum_costs(attempts: Sequence[AttemptRecord]) -> int | None:
+    """Returns what a call's attempts cost in all; None where something was billed, and nothing of it had a price."""
+    total = sum([attempt.cost for attempt in attempts if attempt.cost])
+    return None if not total and any(attempt.unpriced for attempt in attempts) else total
+
 
 class Record(msgspec.Struct, array_like=True):
     """One call, from its arrival to its end. Times in µs since ``time_ns``; -1 means never happened.
@@ -52,8 +64,8 @@ class Record(msgspec.Struct, array_like=True):
     ``outcome``: ``completed`` (answered whole), ``failed``, ``cancelled`` (the client left, or was cut), ``refused``
     (by a policy of ours, before any upstream). ``status`` is the HTTP status sent, 0 in the library.
     ``attempts`` are in order of their start; the answer came from ``attempts[winner]`` (-1: none).
-    ``cost`` is nano-dollars, of all attempts that have a price; None where none has. ``prompt`` is the caller's name for
-    the prompt that it used.
+    ``cost`` is nano-dollars, of all attempts that have a price; None where what was billed had none. ``prompt`` is the
+    caller's name for the prompt that it used.
     New fields go at the end with a default: the journal of an older release must still be read.
     """
 

@@ -22,7 +22,7 @@ from headgate.core.errors import ConfigError, Unavailable
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-SCHEMA_HEAD = "0001"
+SCHEMA_HEAD = "0002"
 URL_VARIABLE = "HEADGATE_DATABASE_URL"
 BUSY_SECONDS = 10.0
 _SQLITE = "sqlite:///"

@@ -42,6 +42,7 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
     trace: str | None = None
     session: str | None = None
     feature: str | None = None
+    prompt: str | None = None
     tags: dict[str, str] = {}
     id_prefix: str | None = None
 
@@ -152,6 +153,7 @@ def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
         (c.trace, filters.trace),
         (c.session, filters.session),
         (c.feature, filters.feature),
+        (c.prompt, filters.prompt),
     ):
         if value is not None:
             found.append(column == value)

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from headgate.core.price import Rates
 from headgate.core.record import AttemptRecord, Record
 from headgate.core.usage import Usage
 
@@ -36,10 +37,15 @@ COLUMNS = (
     "first_content_us",
     "duration_us",
     "detail",
+    "cost",
+    "lost_cost",
+    "unpriced",
+    "prompt",
 )
 
 _INT32 = (1 << 31) - 1
-_WIDE = frozenset({"time_ns", "first_content_us", "duration_us"})
+_WIDE = frozenset({"time_ns", "first_content_us", "duration_us", "cost", "lost_cost"})
+_SMALL = frozenset({"status", "unpriced"})
 
 
 class Detail(msgspec.Struct, array_like=True):
@@ -80,6 +86,7 @@ def to_row(record: Record) -> tuple[Any, ...]:
     attempts = record.attempts
     deployment = deployment_of(record)
     tried = _others(attempts, deployment) if len(attempts) > 1 else None
+    lost_cost = sum([one.cost or 0 for n, one in enumerate(attempts) if n != record.winner]) or None
     detail = Detail(
         record.version,
         record.key_name,
@@ -122,6 +129,10 @@ def to_row(record: Record) -> tuple[Any, ...]:
         record.first_content_us,
         record.duration_us,
         _encode_detail(detail),
+        record.cost,
+        lost_cost,
+        sum([attempt.unpriced for attempt in attempts]) or None,
+        record.prompt or None,
     )
 
 
@@ -140,7 +151,7 @@ def _fit(name: str, value: Any) -> Any:
     if isinstance(value, str):
         return value.replace("\x00", "\ufffd")
     if isinstance(value, int) and not isinstance(value, bool):
-        largest = (1 << 63) - 1 if name in _WIDE else (1 << 15) - 1 if name == "status" else _INT32
+        largest = (1 << 63) - 1 if name in _WIDE else (1 << 15) - 1 if name in _SMALL else _INT32
         return max(-1, min(value, largest))
     return value
 
@@ -150,7 +161,8 @@ def to_story(row: Mapping[str, Any]) -> dict[str, Any]:
     detail = _decode_detail(row["detail"])
     attempts = [msgspec.structs.asdict(attempt) for attempt in detail.attempts]
     for attempt in attempts:
-        attempt["usage"] = _plain_usage(attempt["usage"])
+        attempt["usage"] = _plain(attempt["usage"])
+        attempt["rates"] = _plain(attempt["rates"])
     return {
         "id": row["id"],
         "time": datetime.fromtimestamp(row["time_ns"] / 1e9, UTC).isoformat(timespec="milliseconds"),
@@ -166,7 +178,10 @@ def to_story(row: Mapping[str, Any]) -> dict[str, Any]:
         "input_tokens": row["input_tokens"],
         "output_tokens": row["output_tokens"],
         "cached_tokens": row["cached_tokens"],
-        "usage": _plain_usage(detail.usage),
+        "usage": _plain(detail.usage),
+        "cost": row["cost"],
+        "lost_cost": row["lost_cost"] or 0,
+        "unpriced": row["unpriced"] or 0,
         "error": row["error"],
         "error_message": detail.error_message or None,
         "fault": detail.fault or None,
@@ -177,6 +192,7 @@ def to_story(row: Mapping[str, Any]) -> dict[str, Any]:
         "user": row["user_id"],
         "team": row["team"],
         "feature": row["feature"],
+        "prompt": row["prompt"],
         "tags": msgspec.json.decode(row["tags"], type=dict[str, str]) if row["tags"] else {},
         "trace": row["trace"],
         "session": row["session"],
@@ -192,5 +208,5 @@ def to_story(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _plain_usage(usage: Usage | None) -> dict[str, Any] | None:
-    return None if usage is None else msgspec.structs.asdict(usage)
+def _plain(struct: Usage | Rates | None) -> dict[str, Any] | None:
+    return None if struct is None else msgspec.structs.asdict(struct)

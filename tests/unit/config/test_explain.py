@@ -45,7 +45,7 @@ def test_json_says_the_same(loaded: Loaded) -> None:
         "path": "server.body_limit",
         "value": 1048576,
         "source": "file",
-        "where": "explain.yaml:16",
+        "where": "explain.yaml:19",
     }
     assert found["providers.up.key"]["value"] == "env:UP_KEY (set)"
     assert found["providers.openai.key"]["source"] == "environment"
@@ -57,6 +57,7 @@ def test_every_setting_is_explained(loaded: Loaded) -> None:
     shown = {line.path for line in explain(loaded)}
     for setting in settings():
         path = setting.path.replace("providers.NAME", "providers.up").replace("models.NAME", "models.fast")
+        path = path.replace("prices.NAME", "prices.gpt-4o-mini")
         path = path.replace("models.fast.timeouts", "models.fast.route[0].timeouts")
         path = path.replace("models.fast.description", 'models["gpt-4.1"].description')
         assert any(one == path or one.startswith((f"{path}.", f"{path}[")) for one in shown), path

@@ -1,0 +1,58 @@
+"""Tokens of a text: OpenAI's own tokenizers where they are installed, and which model has which."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import re
+from collections.abc import Callable
+
+import msgspec
+
+from headgate.core.encoding import UNKNOWN_ENCODING, Encoding
+
+Counter = Callable[[str], int]
+
+_SMALL_IMAGE, _TILES = 3_800, 1_450
+_CL100K = Encoding("cl100k_base", image=_TILES)
+_BY_NAME = (
+    # Most tokens of an image: 8 tiles at high detail, or 1,536 patches times the model's factor.
+    (r"gpt-4o-mini", Encoding("o200k_base", image=2833 + 8 * 5667)),
+    (r"(?:gpt-4\.1|gpt-5|o4)-(?:mini|nano)", Encoding("o200k_base", image=_SMALL_IMAGE)),
+    (r"gpt-4o|gpt-4\.[15]|chatgpt-4o|gpt-5(?![.\d])|o[134](?!\d)", Encoding("o200k_base", image=_TILES)),
+    (r"gpt-4|gpt-3\.?5|text-embedding-", _CL100K),
+    (r"gpt-(?:[5-9]|oss|audio|realtime|chat)|chatgpt|codex|computer-use-preview", Encoding("o200k_base")),
+    (r"claude|anthropic\.claude", Encoding("", image=5_000)),
+)
+_NAMES = [(re.compile(pattern), encoding) for pattern, encoding in _BY_NAME]
+
+
+def encoding_of(model: str, *, exact: bool = False) -> Encoding:
+    """Returns what is known of a model's counting, by its name at the provider; ``exact`` to bound with its tokenizer.
+
+    Example:
+        >>> encoding_of("gpt-4o-2024-08-06").name, encoding_of("openai/gpt-4-turbo").name, encoding_of("llama3.1").name
+        ('o200k_base', 'cl100k_base', '')
+    """
+    name = model.lower().removeprefix("ft:").rpartition("/")[2]
+    for pattern, encoding in _NAMES:
+        if pattern.match(name):
+            return msgspec.structs.replace(encoding, exact=True) if exact and encoding.name else encoding
+    return UNKNOWN_ENCODING
+
+
+@functools.cache
+def counter(name: str) -> Counter | None:
+    """Returns what counts a text's tokens in an encoding; None where it is unknown, or ``bpe-openai`` is not installed.
+
+    The first call takes half a second and 130 MB: not for a worker, unless its configuration asks for exact counts.
+    """
+    if not name:
+        return None
+    try:
+        # The package's public Encoding builds tables of 200,000 tokens in Python, which counting does not need.
+        bindings = importlib.import_module("bpe_openai._bindings")
+    except ImportError:
+        return None
+    count: Counter = bindings.tokenizer_for_encoding(name).count
+    return count
