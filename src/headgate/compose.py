@@ -15,7 +15,7 @@ from typing import Protocol, cast
 from headgate.config.price_book import PriceBook
 from headgate.config.pricing import Pricing
 from headgate.config.settings import ProviderSettings, Settings, StepSettings, TimeoutSettings
-from headgate.core.call import Deployment, Handler, Timeouts
+from headgate.core.call import Deployment, Handler, Principal, Timeouts
 from headgate.core.clock import Clock, Ids, SystemClock
 from headgate.core.ports import Journal, KeyRing, Transport
 from headgate.core.ticker import Ticker
@@ -62,6 +62,7 @@ class Core:
         dialects: every client dialect by name.
         models: the configured models by name, in order.
         keys, journal, clock, ids, loop: as injected.
+        estimate_settings: when estimates warn.
         ticker: the one timer for short waits.
         closers: what ``aclose`` closes after the connections, in order.
         created: when it was composed, in seconds since 1970.
@@ -102,6 +103,7 @@ class Core:
         self.dialects: dict[str, Dialect] = {
             dialect.name: dialect for dialect in (OpenAIChat(), Anthropic(), AnthropicCount(), Embeddings())
         }
+        self.estimate_settings = settings.estimate
         self._strict = settings.server.strict_translation
         self._pricing = Pricing(prices or PriceBook(None), self.loop, self.clock)
         self._transports: list[Transport] = []
@@ -123,10 +125,12 @@ class Core:
         for closer in self.closers:
             closer.close()
 
-    def plan_of(self, name: str) -> Sequence[Deployment] | None:
-        """Returns the deployments of a configured model or a ``provider/model``, in order; None for an unknown name."""
+    def plan_of(self, name: str, principal: Principal) -> Sequence[Deployment] | None:
+        """Returns the deployments that a caller's request for a model would be tried at; None where it may not be."""
+        if principal.models is not None and name not in principal.models:
+            return None
         found = self._plans.get(name)
-        if found is not None:
+        if found is not None or not (principal.direct or self.keys.empty):
             return found
         direct = self._direct_deployment(name)
         return None if direct is None else (direct,)

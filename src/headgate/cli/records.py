@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from headgate.cli.database import open_records
 from headgate.cli.options import common
-from headgate.core.errors import BadRequest, Unavailable
-from headgate.core.price import show_money
+from headgate.core.errors import BadRequest
+from headgate.core.price import show_cost
 
 if TYPE_CHECKING:
     from headgate.stores.query import CallStore, Filters
@@ -123,25 +124,10 @@ def record(config: str | None, data: str | None, id: str, form: str) -> None:
 
 @contextlib.contextmanager
 def _store(config: str | None, data: str | None) -> Iterator[CallStore]:
-    """Opens the calls for reading, once all that the journal holds now is among them."""
-    from sqlalchemy.exc import SQLAlchemyError
-
-    from headgate.config.load import find_data_dir
-    from headgate.stores.catchup import catch_up
-    from headgate.stores.data import DataDir
     from headgate.stores.query import CallStore
 
-    directory = DataDir(find_data_dir(data, config), create=False)
-    engine = directory.open_engine()
-    try:
-        if not catch_up(directory, engine):
-            click.echo("the recorder is behind: the newest calls may be missing", err=True)
+    with open_records(config, data) as engine:
         yield CallStore(engine)
-    except SQLAlchemyError as error:
-        cause = getattr(error, "orig", None) or error
-        raise Unavailable(f"the database does not answer: {cause}", code="store_unavailable") from error
-    finally:
-        engine.dispose()
 
 
 def _follow(store: CallStore, filters: Filters, first: int) -> Iterator[dict[str, Any]]:
@@ -181,7 +167,7 @@ def _cells(story: dict[str, Any]) -> tuple[str, ...]:
         clean(story["model"], 40),
         clean(story["deployment"] or "-", 40),
         tokens,
-        "unpriced" if story["cost"] is None else show_money(story["cost"], 6),
+        show_cost(story["cost"], 6),
         clean(story["error"] or story["finish"] or "-", 40),
         span(story["duration_us"]),
         clean(story["key_name"] or story["key_id"] or "-", 20),

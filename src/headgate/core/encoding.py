@@ -13,12 +13,14 @@ class Encoding(msgspec.Struct, frozen=True):
         exact: whether bounds count with it, in the worker; else one token per byte.
         image: most input tokens of one image.
         page: most input tokens of one page of a file.
+        tools: input tokens that the provider adds where tools are given, on the average.
     """
 
     name: str = ""
     exact: bool = False
     image: int = 16_384
     page: int = 5_000
+    tools: int = 0
 
 
 UNKNOWN_ENCODING = Encoding()

@@ -232,6 +232,23 @@ class Price(msgspec.Struct, frozen=True):
         return text
 
 
+def show_cost(nano: int | None, places: int = 9) -> str:
+    """Returns ``show_money``, or ``unpriced`` for None."""
+    return "unpriced" if nano is None else show_money(nano, places)
+
+
+def show_dollars(nano: int) -> str:
+    """Returns nano-dollars as a plain decimal of dollars, exact, for programs.
+
+    Example:
+        >>> show_dollars(527_500), show_dollars(-3_000_000_000)
+        ('0.0005275', '-3')
+    """
+    whole, part = divmod(abs(nano), NANO)
+    text = f"{whole}.{part:09d}".rstrip("0").rstrip(".")
+    return f"-{text}" if nano < 0 else text
+
+
 def show_money(nano: int, places: int = 9) -> str:
     """Returns nano-dollars in dollars, at least two decimals, rounded half up to ``places``.
 

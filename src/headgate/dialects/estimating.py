@@ -21,12 +21,10 @@ from headgate.core.message import (
     ToolCall,
     ToolResult,
 )
-from headgate.dialects.anthropic.count import estimate_input_tokens
 from headgate.dialects.base import Dialect, View
 from headgate.dialects.fields import decode_fields
 from headgate.dialects.tokens import Counter, counter
 
-_CHARACTERS_PER_TOKEN = 3.5
 _PER_MESSAGE = 3
 _REPLY = 3
 _PER_CALL = 8
@@ -56,14 +54,13 @@ def estimate_input(view: View, dialect: Dialect, encoding: Encoding) -> Estimate
     method = "characters" if count is None else "tokenizer"
     if "messages" not in view.fields:
         return Estimate(_count_texts(view, count or _by_characters), method)
-    conversation = dialect.read_request(view)
-    if count is None:
-        return Estimate(estimate_input_tokens(conversation), method)
-    return Estimate(_count_conversation(conversation, count, encoding), method)
+    return Estimate(_count_conversation(dialect.read_request(view), count or _by_characters, encoding), method)
 
 
 def _by_characters(text: str) -> int:
-    return -(-len(text.encode()) * 2 // 7)
+    """A token for 3.5 ASCII characters, and for any other character: on the high side for prose."""
+    ascii_only = len(text) if text.isascii() else len(text.encode("ascii", "ignore"))
+    return -(-ascii_only * 2 // 7) + len(text) - ascii_only
 
 
 def _count_texts(view: View, count: Counter) -> int:
@@ -85,7 +82,7 @@ def _count_conversation(conversation: Conversation, count: Counter, encoding: En
         total += _count_message(message, count, encoding)
     if conversation.tools:
         # What stands before and after the declarations.
-        total += 9 + sum(_count_tool(tool, count) for tool in conversation.tools)
+        total += 9 + encoding.tools + sum(_count_tool(tool, count) for tool in conversation.tools)
     output = conversation.output
     if output is not None and output.schema is not None:
         total += count(_json(output.schema))

@@ -22,7 +22,7 @@ _BY_NAME = (
     (r"gpt-4o|gpt-4\.[15]|chatgpt-4o|gpt-5(?![.\d])|o[134](?!\d)", Encoding("o200k_base", image=_TILES)),
     (r"gpt-4|gpt-3\.?5|text-embedding-", _CL100K),
     (r"gpt-(?:[5-9]|oss|audio|realtime|chat)|chatgpt|codex|computer-use-preview", Encoding("o200k_base")),
-    (r"claude|anthropic\.claude", Encoding("", image=5_000)),
+    (r"claude|anthropic\.claude", Encoding("", image=5_000, tools=346)),
 )
 _NAMES = [(re.compile(pattern), encoding) for pattern, encoding in _BY_NAME]
 

@@ -13,6 +13,7 @@ from headgate.dialects import models as models_face
 from headgate.dialects.base import Dialect
 from headgate.pipeline.auth import identify
 from headgate.server.caller import AsgiCaller, Caller, Receive, Send
+from headgate.server.estimate import PATH, Estimates
 from headgate.server.guard import Guard, Limits
 from headgate.server.intake import check_content, read_settings
 from headgate.server.respond import StreamWriter, render_error, send_json, send_unary
@@ -48,6 +49,7 @@ class App:
         self._limits = limits
         self._keyless = keyless
         self._core: Core | None = None
+        self._estimates: Estimates | None = None
         self._starting = asyncio.Lock()
         self._dialects: Mapping[str, Dialect] = {}
         self._targets: Mapping[bytes, Dialect] = {}
@@ -81,6 +83,7 @@ class App:
                 core = await self._start()
                 self._dialects = {path: core.dialects[name] for path, name in _PATHS.items()}
                 self._targets = {path.encode(): dialect for path, dialect in self._dialects.items()}
+                self._estimates = Estimates(core, self._limits, self._keyless)
                 self._core = core
 
     async def shutdown(self) -> None:
@@ -89,6 +92,8 @@ class App:
         core, self._core = self._core, None
         if core is not None:
             await core.aclose()
+        if self._estimates is not None:
+            self._estimates.close()
 
     def cut(self) -> None:
         """Ends what is still under way, each with the error of its dialect: the drain's time is over."""
@@ -177,8 +182,10 @@ class App:
                 if method not in ("GET", "HEAD"):
                     raise BadRequest(f"{path} takes GET, not {method}.", code="method_not_allowed")
                 return await self._list_models(path[len(_MODELS) + 1 :], core, caller)
-            if dialect is not None:
+            if dialect is not None or (path == PATH and method != "POST"):
                 raise BadRequest(f"{path} takes POST, not {method}.", code="method_not_allowed")
+            if path == PATH and self._estimates is not None:
+                return await self._estimates.serve(caller)
             raise BadRequest(f"There is nothing at {path[:100]}.", code="unknown_path")
         except HeadgateError as error:
             await caller.whole(*render_error(error, face))

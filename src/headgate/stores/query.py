@@ -68,7 +68,7 @@ class CallStore:
         Raises:
             BadRequest: a filter can not be understood.
         """
-        query = select(calls).where(*_conditions(filters))
+        query = select(calls).where(*conditions(filters))
         if after is not None:
             query = query.where(tuple_(calls.c.time_ns, calls.c.n) < tuple_(after.time_ns, after.n))
         query = query.order_by(calls.c.time_ns.desc(), calls.c.n.desc()).limit(limit)
@@ -96,7 +96,7 @@ class CallStore:
 
     def since(self, filters: Filters, number: int, limit: int = PAGE) -> tuple[list[dict[str, Any]], int]:
         """Returns calls that came in after ``number``, oldest first, and the number to ask with next time."""
-        query = select(calls).where(calls.c.n > number, *_conditions(filters)).order_by(calls.c.n).limit(limit)
+        query = select(calls).where(calls.c.n > number, *conditions(filters)).order_by(calls.c.n).limit(limit)
         with self._engine.connect() as connection:
             rows = connection.execute(query).mappings().all()
         return [to_story(dict(row)) for row in rows], (rows[-1]["n"] if rows else number)
@@ -142,7 +142,12 @@ def parse_time(text: str, now_ns: int) -> int:
         ) from error
 
 
-def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
+def conditions(filters: Filters) -> list[ColumnElement[bool]]:
+    """Returns what a query's ``where`` wants for these filters.
+
+    Raises:
+        BadRequest: a filter can not be understood.
+    """
     c = calls.c
     found: list[ColumnElement[bool]] = []
     for column, value in (

@@ -87,23 +87,6 @@ def to_row(record: Record) -> tuple[Any, ...]:
     deployment = deployment_of(record)
     tried = _others(attempts, deployment) if len(attempts) > 1 else None
     lost_cost = sum([one.cost or 0 for n, one in enumerate(attempts) if n != record.winner]) or None
-    detail = Detail(
-        record.version,
-        record.key_name,
-        record.priority,
-        record.fault,
-        record.error_message,
-        record.wire_finish,
-        usage,
-        attempts,
-        record.winner,
-        record.request_bytes,
-        record.response_bytes,
-        record.max_tokens,
-        record.lost,
-        record.payloads,
-        record.notes,
-    )
     return (
         record.id,
         record.time_ns,
@@ -128,7 +111,7 @@ def to_row(record: Record) -> tuple[Any, ...]:
         None if usage is None else usage.cached,
         record.first_content_us,
         record.duration_us,
-        _encode_detail(detail),
+        _encode_detail(_detail_of(record)),
         record.cost,
         lost_cost,
         sum([attempt.unpriced for attempt in attempts]) or None,
@@ -136,10 +119,35 @@ def to_row(record: Record) -> tuple[Any, ...]:
     )
 
 
+def _detail_of(record: Record) -> Detail:
+    return Detail(
+        record.version,
+        record.key_name,
+        record.priority,
+        record.fault,
+        record.error_message,
+        record.wire_finish,
+        record.usage,
+        record.attempts,
+        record.winner,
+        record.request_bytes,
+        record.response_bytes,
+        record.max_tokens,
+        record.lost,
+        record.payloads,
+        record.notes,
+    )
+
+
 def _others(attempts: list[AttemptRecord], deployment: str | None) -> str | None:
     """The other deployments that were tried, between bars, for a LIKE."""
     others = {attempt.deployment for attempt in attempts if attempt.deployment != deployment}
     return f"|{'|'.join(sorted(others))}|" if others else None
+
+
+def billed_attempts(detail: bytes) -> list[AttemptRecord]:
+    """Returns the attempts in a row's ``detail`` that cost something, or may have."""
+    return [attempt for attempt in _decode_detail(detail).attempts if attempt.cost or attempt.unpriced]
 
 
 def fit_row(row: tuple[Any, ...]) -> tuple[Any, ...]:
