@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import ipaddress
 import logging
 import subprocess
 import sys
-from difflib import get_close_matches
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,6 +13,7 @@ import msgspec
 
 from headgate.config.checks import is_loopback
 from headgate.config.prices import ANY_MODEL
+from headgate.config.reader import nearest
 from headgate.config.settings import ProviderSettings
 from headgate.core.errors import ConfigError
 from headgate.core.price import Price
@@ -71,9 +70,8 @@ class PriceBook:
         if written is None:
             return table.provider_at(provider.url)
         if not table.has(written):
-            near = get_close_matches(written, table.providers(), 1)
-            hint = f'did you mean "{near[0]}"?' if near else f"there are: {', '.join(table.providers())}"
-            raise ConfigError(f'providers.{provider.name}.price_table: the table has no "{written}"; {hint}')
+            hint = nearest(written, table.providers(), "it has")
+            raise ConfigError(f'providers.{provider.name}.price_table: the price table has no "{written}"{hint}')
         return written
 
     def _load(self) -> PriceList | None:
@@ -88,6 +86,8 @@ def load_table(folder: Path) -> PriceList | None:
 
     None, and a warning in the log, where ``genai-prices`` is missing or can not be read: models are unpriced then.
     """
+    import importlib.metadata  # 20 ms and 2 MB, for those alone who need the table
+
     try:
         version = importlib.metadata.version(PACKAGE)
         path = folder / f"prices-{version}.json"

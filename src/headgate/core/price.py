@@ -50,77 +50,72 @@ class Rates(msgspec.Struct, frozen=True, array_like=True):
             180000
         """
         total = usage.input * self.input + usage.output * self.output
+        cached, written = usage.cached, usage.cache_write
         if (
-            usage.cached
-            or usage.reasoning
-            or usage.cache_write
-            or usage.cache_write_1h
+            usage.cache_write_1h
             or usage.searches
             or usage.audio_input
             or usage.audio_output
             or usage.image_input
             or usage.image_output
             or self.request
+            or self.reasoning is not None
+            or cached + written > usage.input
         ):
             total += self._apart(usage)
+        else:
+            if cached and self.cached is not None:
+                total += cached * (self.cached - self.input)
+            if written and self.cache_write is not None:
+                total += written * (self.cache_write - self.input)
         return (total + 500_000) // MILLION
 
     def _apart(self, usage: Usage) -> int:
         """What the parts that are priced apart add to the plain product (often less than nothing)."""
         extra = (usage.searches * self.search + self.request) * MILLION
-        cached, over = _fit(usage)
-        plain = self.input
-        extra += over * plain
-        if cached and self.cached is not None:
-            extra += cached * (self.cached - plain)
-        if usage.cache_write and self.cache_write is not None:
-            extra += usage.cache_write * (self.cache_write - plain)
-        if usage.cache_write_1h and self.cache_write_1h is not None:
-            extra += usage.cache_write_1h * (self.cache_write_1h - plain)
-        if usage.audio_input and self.audio_input is not None:
-            extra += usage.audio_input * (self.audio_input - plain)
-        if usage.image_input and self.image_input is not None:
-            extra += usage.image_input * (self.image_input - plain)
-        plain = self.output
-        extra += max(0, usage.reasoning + usage.audio_output + usage.image_output - usage.output) * plain
-        if usage.reasoning and self.reasoning is not None:
-            extra += usage.reasoning * (self.reasoning - plain)
-        if usage.audio_output and self.audio_output is not None:
-            extra += usage.audio_output * (self.audio_output - plain)
-        if usage.image_output and self.image_output is not None:
-            extra += usage.image_output * (self.image_output - plain)
+        for plain, all_of_it, parts in self._families(usage):
+            over = -all_of_it
+            for _, count, rate in parts:
+                extra += count * (rate - plain)
+                over += count
+            if over > 0:
+                extra += over * plain
         return extra
 
     def parts(self, usage: Usage) -> Iterator[tuple[str, int, int, bool]]:
         """Yields what ``cost`` adds up: a name, how many, nano-dollars, and whether those are per million of them."""
-        cached, _ = _fit(usage)
-        given = (
-            ("cached", cached, self.cached),
+        for name, (plain, all_of_it, parts) in zip(("input", "output"), self._families(usage), strict=True):
+            rest = all_of_it - sum(count for _, count, _ in parts)
+            if rest > 0:
+                yield name, rest, plain, True
+            for part, count, rate in parts:
+                yield part, count, rate, True
+        if usage.searches and self.search:
+            yield "searches", usage.searches, self.search, False
+        if self.request:
+            yield "request", 1, self.request, False
+
+    def _families(self, usage: Usage) -> tuple[_Family, _Family]:
+        """Input and output: its plain rate, how many tokens, and those of them that are priced apart."""
+        given = _priced(
             ("cache write", usage.cache_write, self.cache_write),
             ("cache write 1h", usage.cache_write_1h, self.cache_write_1h),
             ("audio input", usage.audio_input, self.audio_input),
             ("image input", usage.image_input, self.image_input),
         )
-        made = (
+        cached = usage.cached
+        if cached and self.cached is not None:
+            # A token that was cached and is audio stands in both counts: what does not fit counts as not cached.
+            room = max(0, usage.input - sum([count for _, count, _ in given]))
+            if cached > room and (usage.audio_input or usage.image_input):
+                cached = max(room, cached - usage.audio_input - usage.image_input)
+            given.append(("cached", cached, self.cached))
+        made = _priced(
             ("reasoning", usage.reasoning, self.reasoning),
             ("audio output", usage.audio_output, self.audio_output),
             ("image output", usage.image_output, self.image_output),
         )
-        for name, all_of_it, plain, parts in (
-            ("input", usage.input, self.input, given),
-            ("output", usage.output, self.output, made),
-        ):
-            rest = max(all_of_it, sum(count for _, count, _ in parts))
-            rest -= sum(count for _, count, rate in parts if rate is not None)
-            if rest:
-                yield name, rest, plain, True
-            for part, count, rate in parts:
-                if count and rate is not None:
-                    yield part, count, rate, True
-        if usage.searches and self.search:
-            yield "searches", usage.searches, self.search, False
-        if self.request:
-            yield "request", 1, self.request, False
+        return (self.input, usage.input, given), (self.output, usage.output, made)
 
     def dearest(self) -> tuple[int, int]:
         """Returns the dearest rate that an input token can cost, and an output token."""
@@ -132,17 +127,12 @@ class Rates(msgspec.Struct, frozen=True, array_like=True):
         )
 
 
-def _fit(usage: Usage) -> tuple[int, int]:
-    """Returns how many cached tokens count as such, and how many tokens the parts have over the whole input.
+_Part = tuple[str, int, int]
+_Family = tuple[int, int, list[_Part]]
 
-    A token that was cached and is audio stands in both counts: what does not fit counts as not cached.
-    """
-    cached = usage.cached
-    over = cached + usage.cache_write + usage.cache_write_1h + usage.audio_input + usage.image_input - usage.input
-    if over <= 0:
-        return cached, 0
-    both = min(over, cached, usage.audio_input + usage.image_input)
-    return cached - both, over - both
+
+def _priced(*parts: tuple[str, int, int | None]) -> list[_Part]:
+    return [(name, count, rate) for name, count, rate in parts if count and rate is not None]
 
 
 class Price(msgspec.Struct, frozen=True):

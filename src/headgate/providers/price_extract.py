@@ -43,7 +43,7 @@ def extract() -> PriceFile:
 
 
 def _table(provider: Any) -> Table:
-    models = [_model(model) for model in provider.models]
+    models = msgspec.Raw(msgspec.json.encode([_model(model) for model in provider.models]))
     return Table(provider.id, provider.api_pattern, models, list(provider.fallback_model_providers or ()))
 
 

@@ -61,11 +61,12 @@ class Model(msgspec.Struct, frozen=True):
 
 
 class Table(msgspec.Struct, frozen=True):
-    """One provider of the table: the pattern of its URL, its models, and whose models it has besides."""
+    """One provider of the table: the pattern of its URL, its models (JSON, read when they are needed), and whose models
+    it has besides."""
 
     id: str
     url: str
-    models: list[Model]
+    models: msgspec.Raw
     fallback: list[str] = []
 
 
@@ -75,6 +76,11 @@ class Schedule:
     def __init__(self, model: Model, source: str) -> None:
         self._model = model
         self._source = source
+
+    @property
+    def model_id(self) -> str:
+        """The model's own id in the table."""
+        return self._model.id
 
     def at(self, moment: float) -> Price | None:
         """Returns the price that holds at a moment (s since 1970); None where the table has none."""
@@ -105,6 +111,7 @@ class PriceList:
     def __init__(self, version: str, tables: Iterable[Table]) -> None:
         self.source = f"genai-prices {version}"
         self._tables = {table.id: table for table in tables}
+        self._models: dict[str, list[Model]] = {}
 
     @classmethod
     def read(cls, data: bytes) -> PriceList:
@@ -128,14 +135,6 @@ class PriceList:
         """Returns the ids of all providers."""
         return list(self._tables)
 
-    def keep(self, providers: Iterable[str]) -> PriceList:
-        """Returns the list of these providers alone, and of those whose models they have."""
-        wanted = set(providers)
-        for name in list(wanted):
-            wanted.update(self._tables[name].fallback if name in self._tables else ())
-        kept = [table for table in self._tables.values() if table.id in wanted]
-        return PriceList(self.source.rpartition(" ")[2], kept)
-
     def find(self, provider: str, model: str) -> Schedule | None:
         """Returns the price of a provider's model; names are taken with dates and in other spellings too."""
         table = self._tables.get(provider)
@@ -150,7 +149,9 @@ class PriceList:
 
     def _search(self, table: Table, name: str) -> Model | None:
         for one in (table, *(self._tables[other] for other in table.fallback if other in self._tables)):
-            for model in one.models:
+            if one.id not in self._models:
+                self._models[one.id] = _decode_models(one.models)
+            for model in self._models[one.id]:
                 if _matches(model.match, name):
                     return model
         return None
@@ -164,6 +165,7 @@ class PriceFile(msgspec.Struct, frozen=True):
 
 
 _decode = msgspec.json.Decoder(PriceFile).decode
+_decode_models = msgspec.json.Decoder(list[Model]).decode
 
 
 def make_price(rates: dict[str, Any], source: str, tiers: dict[str, Price] | None = None) -> Price:
