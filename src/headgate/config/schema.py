@@ -72,7 +72,7 @@ class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True):
         str | None, Rule("Whose prices in the table hold here, or `none`. Left out: found by the URL.")
     ] = None
     count_tokens: Annotated[
-        bool, Rule("Bound a call's input by the model's tokenizer (130 MB a worker) instead of by its bytes.")
+        bool, Rule("Bound a call's input by the model's tokenizer (65 MB a worker) instead of by its bytes.")
     ] = False
 
 

@@ -76,7 +76,7 @@ def input_bound(view: View, encoding: Encoding = UNKNOWN_ENCODING) -> int:
 
     Args:
         view: the request's top level, of any dialect.
-        encoding: of the deployment. Only where it is ``exact`` its tokenizer counts: 17 µs a kilobyte instead of 1 µs.
+        encoding: of the deployment. Only where it is ``exact`` its tokenizer counts: 15 µs a kilobyte, instead of 0.3.
     """
     fields = view.fields
     heavy = 0

@@ -45,7 +45,7 @@ def estimate_input(view: View, dialect: Dialect, encoding: Encoding) -> Estimate
     Args:
         view: the request's top level.
         dialect: the one it is written in.
-        encoding: of the deployment. Its tokenizer is loaded here if it is not yet: half a second, 130 MB.
+        encoding: of the deployment. Its tokenizer is loaded here if it is not yet: 60 ms, 65 MB.
 
     Raises:
         BadRequest: the request is malformed; ``param`` names the field.

@@ -1,6 +1,6 @@
 """Counter: counts tokens in a process of its own, so that a worker stays small; ``python -m …`` is that process.
 
-A tokenizer takes half a second and 130 MB. The process is started by the first request to count, and ends with its
+A tokenizer takes 65 MB. The process is started by the first request to count, and ends with its
 parent or after a minute without work.
 """
 
