@@ -65,6 +65,7 @@ def reconcile(
     from headgate.stores.query import Filters, parse_time
     from headgate.stores.spending import SpendStore
 
+    renamed = _pairs(aliases, "--alias")
     try:
         text = invoice.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
@@ -81,7 +82,7 @@ def reconcile(
     filters = Filters(since_ns=parse_time(days[0], now), until_ns=parse_time(days[-1], now) + 86_400 * 10**9)
     with open_records(config, data) as engine:
         ledger = read_ledger(SpendStore(engine), name, filters)
-    rows = compare(lines, ledger, tolerance=tolerance, aliases=_pairs(aliases, "--alias"))
+    rows = compare(lines, ledger, tolerance=tolerance, aliases=renamed)
     _show(form, [row for row in rows if everything or row.state != "agrees"])
     differing = sum(row.state != "agrees" for row in rows)
     if form == "table":
