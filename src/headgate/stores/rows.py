@@ -119,6 +119,29 @@ def to_row(record: Record) -> tuple[Any, ...]:
     )
 
 
+def _is_winners(record: Record) -> bool:
+    """Whether the call's usage is the answering attempt's, and so need not be kept twice."""
+    return 0 <= record.winner < len(record.attempts) and record.usage == record.attempts[record.winner].usage
+
+
+def _shorten(attempt: AttemptRecord) -> AttemptRecord:
+    """Leaves out provider and model where the deployment's name says them: they are 20 bytes of every call."""
+    if attempt.deployment != f"{attempt.provider}/{attempt.model}":
+        return attempt
+    return msgspec.structs.replace(attempt, provider="", model="")
+
+
+def _read_detail(data: bytes) -> Detail:
+    """Decodes a row's detail and fills in what was left out."""
+    detail = _decode_detail(data)
+    for attempt in detail.attempts:
+        if not attempt.provider and not attempt.model:
+            attempt.provider, _, attempt.model = attempt.deployment.partition("/")
+    if detail.usage is None and 0 <= detail.winner < len(detail.attempts):
+        detail.usage = detail.attempts[detail.winner].usage
+    return detail
+
+
 def _detail_of(record: Record) -> Detail:
     return Detail(
         record.version,
@@ -127,8 +150,8 @@ def _detail_of(record: Record) -> Detail:
         record.fault,
         record.error_message,
         record.wire_finish,
-        record.usage,
-        record.attempts,
+        None if _is_winners(record) else record.usage,
+        [_shorten(attempt) for attempt in record.attempts],
         record.winner,
         record.request_bytes,
         record.response_bytes,
@@ -147,7 +170,7 @@ def _others(attempts: list[AttemptRecord], deployment: str | None) -> str | None
 
 def billed_attempts(detail: bytes) -> list[AttemptRecord]:
     """Returns the attempts in a row's ``detail`` that cost something, or may have."""
-    return [attempt for attempt in _decode_detail(detail).attempts if attempt.cost or attempt.unpriced]
+    return [attempt for attempt in _read_detail(detail).attempts if attempt.cost or attempt.unpriced]
 
 
 def fit_row(row: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -166,7 +189,7 @@ def _fit(name: str, value: Any) -> Any:
 
 def to_story(row: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a row of ``calls`` as the whole story of its call, in plain values that JSON can hold."""
-    detail = _decode_detail(row["detail"])
+    detail = _read_detail(row["detail"])
     attempts = [msgspec.structs.asdict(attempt) for attempt in detail.attempts]
     for attempt in attempts:
         attempt["usage"] = _plain(attempt["usage"])

@@ -160,5 +160,7 @@ def test_a_row_tells_its_money(put: Put) -> None:
     story = to_story(dict(zip(COLUMNS, to_row(record), strict=True)))
     assert (story["cost"], story["lost_cost"], story["unpriced"], story["prompt"]) == (3, 3, 1, "p")
     assert story["attempts"][0]["rates"]["input"] == 1
+    assert [(attempt["provider"], attempt["model"]) for attempt in story["attempts"]] == [("a", "m"), ("b", "x")]
+    assert story["usage"]["input"] == 6
     record.cost = 1 << 70
     assert dict(zip(COLUMNS, fit_row(to_row(record)), strict=True))["cost"] == (1 << 63) - 1
