@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.machinery
 import importlib.util
+import logging
 import pathlib
 import re
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from typing import Any
 import msgspec
 
 from headgate.core.encoding import UNKNOWN_ENCODING, Encoding
+
+_log = logging.getLogger("headgate.tokens")
 
 Counter = Callable[[str], int]
 
@@ -32,17 +35,23 @@ _NAMES = [(re.compile(pattern), encoding) for pattern, encoding in _BY_NAME]
 
 
 def encoding_of(model: str, *, exact: bool = False) -> Encoding:
-    """Returns what is known of a model's counting, by its name at the provider; ``exact`` to bound with its tokenizer.
+    """Returns what is known of a model's counting, by its name at the provider.
+
+    With ``exact`` bounds count with its tokenizer, which is loaded here; where there is none, bytes are counted all the
+    same, and the log says so.
 
     Example:
         >>> encoding_of("gpt-4o-2024-08-06").name, encoding_of("openai/gpt-4-turbo").name, encoding_of("llama3.1").name
         ('o200k_base', 'cl100k_base', '')
     """
     name = model.lower().removeprefix("ft:").rpartition("/")[2]
-    for pattern, encoding in _NAMES:
-        if pattern.match(name):
-            return msgspec.structs.replace(encoding, exact=True) if exact and encoding.name else encoding
-    return UNKNOWN_ENCODING
+    encoding = next((known for pattern, known in _NAMES if pattern.match(name)), UNKNOWN_ENCODING)
+    if not exact:
+        return encoding
+    if counter(encoding.name) is None:
+        _log.warning("no tokenizer for %s (is bpe-openai installed?): its input is bound by bytes", model)
+        return encoding
+    return msgspec.structs.replace(encoding, exact=True)
 
 
 @functools.cache

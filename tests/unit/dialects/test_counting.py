@@ -109,13 +109,14 @@ def test_tools_are_counted() -> None:
     assert input_bound(known) > input_bound(messages("hi")) + PER_TOOLS + PER_PROVIDER_TOOL
 
 
-def test_an_exact_encoding_counts_tokens() -> None:
+def test_an_exact_encoding_counts_tokens(caplog: pytest.LogCaptureFixture) -> None:
     """Where the deployment asks for it, the bound is the tokenizer's count: a quarter of the bytes of English."""
     view = chat("The quick brown fox jumps over the lazy dog. " * 200)
     exact = encoding_of("gpt-4o", exact=True)
     assert 2000 < input_bound(view, exact) < 2200
     assert input_bound(view, O200K) == len(view.raw) + PER_REQUEST
     assert not encoding_of("llama3", exact=True).exact
+    assert "no tokenizer for llama3" in caplog.text
 
 
 def test_what_no_provider_takes_is_bounded_by_its_bytes() -> None:
