@@ -38,7 +38,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 SHARED = pathlib.Path(os.environ.get("HEADGATE_SHARED_DATA", ROOT.parent / "shared" / "data"))
 NANO = Decimal(1_000_000_000)
 MILLION = Decimal(1_000_000)
-NO_RULE = "no rule"
+NO_RULE = "the tables agree, the sums do not"
+UNDECIDED = "the tables state different list prices; which one is right is not decided here"
 
 GENAI_IDS = {
     "azure-openai": "azure",
@@ -299,11 +300,14 @@ class GenaiFile:
         self._list = PriceList.read(json.dumps({"version": "file", "tables": tables}).encode())
         self._owner = {model: provider["id"] for provider in data for model in (m["id"] for m in provider["models"])}
 
-    def rates(self, provider: str, model: str, usage: Usage) -> dict[str, Decimal] | None:
-        """Returns dollars per million tokens; None where the file does not know the model, or says nothing of it."""
+    def rates(
+        self, provider: str, model: str, usage: Usage, ours: str | None
+    ) -> tuple[dict[str, Decimal] | None, bool]:
+        """Returns dollars per million tokens (None: unknown, or nothing said), and whether it matches another model
+        than ``ours`` in spite of the date in its name."""
         found = self._list.find(provider, model)
         if found is None:
-            return None
+            return None, False
         id = found.model_id
         entry = self._models.get(provider, {}).get(id) or self._models[self._owner[id]][id]
         prices = entry["prices"]
@@ -316,7 +320,8 @@ class GenaiFile:
                 rates[self.NAMES[key]] = self._step(value, usage.input)
             elif key in ("web_searches_kcount", "requests_kcount"):
                 rates["search" if "search" in key else "request"] = self._step(value, 0) / 1000
-        return rates if "input" in rates else None
+        other = ours not in (None, id) and _DATED.search(model) is not None
+        return (rates if "input" in rates else None), other
 
     def _step(self, value: Any, tokens: int) -> Decimal:
         if not isinstance(value, dict):
@@ -456,8 +461,15 @@ class Tally:
             self.differences[seen.provider, seen.model, rule, why].append((ours, theirs))
 
 
-def compare(seen: list[Seen], ours: PriceList, genai: GenaiFile, litellm: LitellmFile, now: float) -> dict[str, Any]:
-    """Prices every usage three times, at one moment."""
+def compare(
+    seen: list[Seen],
+    ours: PriceList,
+    ids: dict[str, list[str]],
+    genai: GenaiFile,
+    litellm: LitellmFile,
+    now: float,
+) -> dict[str, Any]:
+    """Prices every usage three times, at one moment; ``ids`` are our table's models by provider."""
     tallies = {"genai_prices.json": Tally("genai_prices.json"), "litellm_model_prices.json": Tally("litellm")}
     priced = inexact = 0
     unpriced: Counter[tuple[str, str]] = Counter()
@@ -466,7 +478,7 @@ def compare(seen: list[Seen], ours: PriceList, genai: GenaiFile, litellm: Litell
         schedule = ours.find(provider, one.model) if ours.has(provider) else None
         price = schedule.at(now) if isinstance(schedule, Schedule) else None
         tables: dict[str, tuple[dict[str, Decimal] | None, bool]] = {
-            "genai_prices.json": (genai.rates(provider, one.model, one.usage), False),
+            "genai_prices.json": genai.rates(provider, one.model, one.usage, schedule and schedule.model_id),
             "litellm_model_prices.json": litellm.rates(one.provider, one.model, one.usage),
         }
         if price is None:
@@ -483,45 +495,73 @@ def compare(seen: list[Seen], ours: PriceList, genai: GenaiFile, litellm: Litell
                 tally.unknown_there[one.provider, one.model] += 1
             if rates is not None and price is None:
                 tally.unknown_here[one.provider, one.model] += 1
-            if rates is None or price is None or mine is None:
+            if rates is None or price is None or mine is None or schedule is None:
                 continue
             words = differing(our_rates(price.at(one.usage)), rates, one.usage)
-            rule = "the file has no entry for this snapshot, another's was taken" if other else ""
-            rule = rule or rule_of(words, schedule, now, one.usage, rates, same_source=name.startswith("genai"))
+            rule = "the file counts this snapshot as another model" if other else ""
+            if not rule:
+                kin = [found for id in ids[provider] if (found := ours.find(provider, id)) is not None]
+                alias = one.model.endswith("latest")
+                rule = rule_of(words, schedule, now, one.usage, rates, alias=alias, kin=kin)
             tally.add(one, mine, plain_cost(rates, one.usage), rule, "; ".join(words))
     return {"priced": priced, "inexact": inexact, "unpriced": unpriced, "tallies": tallies}
 
 
 def rule_of(
     words: list[str],
-    schedule: Schedule | None,
+    schedule: Schedule,
     now: float,
     usage: Usage,
     theirs: dict[str, Decimal],
     *,
-    same_source: bool,
+    alias: bool,
+    kin: list[Schedule],
 ) -> str:
-    """Returns the rule that a difference falls under."""
+    """Returns the rule that a difference falls under; ``UNDECIDED`` where only the tables' sources could tell.
+
+    Args:
+        words: what the tables do not share.
+        schedule: our price over time.
+        now: the moment of the comparison.
+        usage: what was priced.
+        theirs: the file's rates.
+        alias: whether the model's name is one that moves (``-latest``).
+        kin: our prices of the same provider's other models.
+    """
     if not words:
         return NO_RULE
     if not any("where ours" in word for word in words):
         lacking = all(word.startswith("lacks") for word in words)
         return "the file lacks a rate that ours has" if lacking else "ours lacks a rate that the file has"
-    assert schedule is not None
     standard = schedule.at(now)
     if usage.tier and standard is not None and not differing(our_rates(standard.rates), theirs, usage):
         return f"the file has no rates for the {usage.tier} tier, which answered"
     for rule, moments in (
         ("ours goes by the hour of the day, the file does not", [now + hour * 3600 for hour in range(24)]),
-        ("ours knows a later price change", [now - month * 30 * 86_400 for month in range(1, 40)]),
+        ("ours has a later price by its date", [now - month * 30 * 86_400 for month in range(1, 40)]),
+        (
+            "ours has a temporary price, the file the one after it",
+            [now + month * 30 * 86_400 for month in range(1, 13)],
+        ),
     ):
-        for moment in moments:
-            price = schedule.at(moment)
-            if price is not None and not differing(our_rates(price.at(usage)), theirs, usage):
-                return rule
-    if same_source:
-        return "the file is an earlier state of the same table, the price was corrected since"
-    return "two independent tables, different list prices"
+        if any(same_rates(schedule, moment, usage, theirs) for moment in moments):
+            return rule
+    if alias and any(same_rates(other, now, usage, theirs) for other in kin):
+        return "the alias stands for another model of the provider in the file"
+    here = standard and our_rates(standard.at(usage))
+    if here and all(
+        theirs.get(name) == here.get(name, Decimal(0)) * Decimal("1.1")
+        for name in ("input", "output")
+        if getattr(usage, name)
+    ):
+        return "the file's rates are exactly 1.1 times ours"
+    return UNDECIDED
+
+
+def same_rates(schedule: Schedule, moment: float, usage: Usage, theirs: dict[str, Decimal]) -> bool:
+    """Whether our price at a moment is the file's, for all that a usage touches."""
+    price = schedule.at(moment)
+    return price is not None and not differing(our_rates(price.at(usage)), theirs, usage)
 
 
 def rows_of(result: dict[str, Any]) -> list[dict[str, Any]]:
@@ -574,7 +614,7 @@ def summary(seen: list[Seen], without: Counter[str], result: dict[str, Any]) -> 
             "holds": result["inexact"] == 0,
         },
         {
-            "what": "differences over 0.1 % that no rule explains",
+            "what": "differences over 0.1 % that the rates do not explain",
             "bar": "0",
             "measured": str(sum(row["usages"] for row in rows if row["rule"] == NO_RULE)),
             "holds": not any(row["rule"] == NO_RULE for row in rows),
@@ -604,6 +644,10 @@ def main() -> int:
     seen, without = read_usages(SHARED / "cassettes" / "recorded_exchanges.jsonl.gz")
     with tempfile.TemporaryDirectory() as folder:
         ours = load_table(pathlib.Path(folder))
+        (file,) = pathlib.Path(folder).glob("prices-*.json")
+        ids = {
+            table["id"]: [model["id"] for model in table["models"]] for table in json.loads(file.read_text())["tables"]
+        }
     if ours is None:
         print("the price table can not be read", file=sys.stderr)
         return 1
@@ -611,7 +655,7 @@ def main() -> int:
     moment = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0)
     genai = GenaiFile(SHARED / "prices" / "genai_prices.json", moment)
     litellm = LitellmFile(SHARED / "prices" / "litellm_model_prices.json")
-    result = summary(seen, without, compare(seen, ours, genai, litellm, moment.timestamp()))
+    result = summary(seen, without, compare(seen, ours, ids, genai, litellm, moment.timestamp()))
     arguments.json.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     print(result["about"])
     for bar in result["bars"]:
