@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, cast
 
 import msgspec
 
+from headgate.config.price_book import PriceBook
+from headgate.config.pricing import Pricing
 from headgate.config.settings import (
     BreakerSettings,
     LimitSettings,
@@ -25,7 +27,7 @@ from headgate.config.settings import (
     StepSettings,
     TimeoutSettings,
 )
-from headgate.core.call import Deployment, Handler, Timeouts
+from headgate.core.call import Deployment, Handler, Principal, Timeouts
 from headgate.core.clock import Clock, Ids, Random, SystemClock
 from headgate.core.ports import Journal, KeyRing, Transport
 from headgate.core.terms import Networks
@@ -36,6 +38,7 @@ from headgate.dialects.base import Dialect
 from headgate.dialects.embeddings import Embeddings
 from headgate.dialects.models import ModelInfo
 from headgate.dialects.openai_chat import OpenAIChat
+from headgate.dialects.tokens import encoding_of
 from headgate.pipeline.account import Account
 from headgate.pipeline.auth import auth
 from headgate.pipeline.balance import Group
@@ -83,6 +86,7 @@ class Core:
         dialects: every client dialect by name.
         models: the configured models by name, in order.
         keys, journal, clock, ids, random, loop, keyless: as injected.
+        estimate_settings: when estimates warn.
         ticker: the one timer for short waits.
         transports: the connections to each provider, by its name.
         closers: what ``aclose`` closes after the connections, in order.
@@ -103,6 +107,7 @@ class Core:
         ids: Ids | None = None,
         transports: Mapping[str, Transport] | None = None,
         random: Random | None = None,
+        prices: PriceBook | None = None,
         before: Core | None = None,
     ) -> None:
         """Args:
@@ -112,6 +117,7 @@ class Core:
         keyless: whether callers without a key are let in while no key exists.
         clock, ids, random: injected by tests.
         transports: by provider name, instead of real connections (tests).
+        prices: what deployments cost; None for configured prices alone.
         before: the core that this one is to follow (see ``renew``).
         """
         self.clock: Clock = clock or SystemClock()
@@ -130,19 +136,19 @@ class Core:
         self._settings = settings
         self._known: dict[_Terms, Health] = {}
         self._chains: dict[str, KeyChain | None] = {}
-        self.dialects: dict[str, Dialect] = {
-            dialect.name: dialect for dialect in (OpenAIChat(), Anthropic(), AnthropicCount(), Embeddings())
-        }
+        self.dialects = _dialects()
         if before is not None:
             self._take_over(before)
         self.models = {
             name: ModelInfo(name, self.created, "headgate", model.description)
             for name, model in settings.models.items()
         }
+        self.estimate_settings = settings.estimate
+        self.prices = prices or PriceBook(None)
+        self._pricing = Pricing(self.prices, self.loop, self.clock)
         self._strict = settings.server.strict_translation
         self.proxies = Networks(settings.server.trusted_proxies) if settings.server.trusted_proxies else None
         self._providers = {name: self._provider(provider) for name, provider in settings.providers.items()}
-        self._random = self.random.random
         self.deployments: dict[str, Health] = {}
         self._healths: dict[_Terms, Health] = {}
         self._direct: dict[str, Deployment] = {}
@@ -158,6 +164,7 @@ class Core:
 
     async def aclose(self) -> None:
         """Ends connections, then hands the journal over."""
+        self._pricing.close()
         for transport in self.transports.values():
             await transport.aclose()
         for closer in self.closers:
@@ -180,6 +187,7 @@ class Core:
             clock=self.clock,
             ids=self.ids,
             random=self.random,
+            prices=self.prices,
             before=self,
         )
         for follower in self.followers:
@@ -188,6 +196,7 @@ class Core:
 
     def dropped(self, successor: Core) -> list[Transport]:
         """Returns the transports that a core made by ``renew`` has not taken over: to be closed after the last call."""
+        self._pricing.close()
         kept = {id(transport) for transport in successor.transports.values()}
         return [transport for transport in self.transports.values() if id(transport) not in kept]
 
@@ -210,9 +219,19 @@ class Core:
         self._chains = {name: before._providers[name].keys for name in same}
         self._known = {terms: health for terms, health in before._healths.items() if terms[0].partition("/")[0] in same}
 
+    def plan_of(self, name: str, principal: Principal) -> Sequence[Deployment] | None:
+        """Returns the deployments that a caller's request for a model may be tried at; None where it may not be."""
+        if principal.models is not None and name not in principal.models:
+            return None
+        found = self._routes.get(name)
+        if found is not None:
+            return found.deployments
+        direct = self._direct_deployment(name) if principal.direct or self.keys.empty else None
+        return None if direct is None else (direct,)
+
     def _build(self, keyless: bool) -> Account:
         models = self._settings.models
-        routes = {name: self._route(model) for name, model in models.items()}
+        routes = self._routes = {name: self._route(model) for name, model in models.items()}
         inner = route(routes, self._direct_deployment, self.clock, lambda: not self.keys.empty)
         hedged = {
             name: HedgePolicy(model.hedge.quantile, model.hedge.budget, model.hedge.min_delay)
@@ -236,7 +255,7 @@ class Core:
                 [self._deployment(step, watched=watched) for step in group.steps],
                 group.balance,
                 sticky=group.sticky,
-                random=self._random,
+                random=self.random.random,
             )
             for group in model.route
         ]
@@ -255,8 +274,8 @@ class Core:
             handler = limit(handler, health.limiter)
         if step.retry.attempts or self._providers[step.provider].keys is not None:
             policy = RetryPolicy(step.retry.attempts, step.retry.base, step.retry.cap, eager=step.retry.eager)
-            handler = retry(handler, policy, health.budget, self.clock, self._random)
-        return Deployment(
+            handler = retry(handler, policy, health.budget, self.clock, self.random.random)
+        made = Deployment(
             step.name,
             step.provider,
             step.model,
@@ -265,7 +284,11 @@ class Core:
             step.max_tokens,
             health=health,
             weight=step.weight,
+            encoding=encoding_of(step.model, exact=self._settings.providers[step.provider].count_tokens),
         )
+        provider = self._settings.providers[step.provider]
+        self._pricing.set(made, provider, step.price, keep=len(self._direct) < DIRECT_LIMIT)
+        return made
 
     def _health(self, step: StepSettings) -> Health:
         """Returns the state that all models share which have this deployment on the same terms."""
@@ -273,7 +296,7 @@ class Core:
         found = self._healths.get(terms)
         if found is None:
             found = self._known.get(terms) or Health(
-                Breaker(step.name, random=self._random, **msgspec.structs.asdict(step.breaker)),
+                Breaker(step.name, random=self.random.random, **msgspec.structs.asdict(step.breaker)),
                 Limiter(step.name, self.clock.monotonic, **msgspec.structs.asdict(step.limit)),
                 Budget(step.retry.budget),
                 adaptive=step.limit.adaptive,
@@ -383,6 +406,11 @@ def prepare(settings: Settings) -> None:
             tls_context(provider.ca_file)
 
 
+def _dialects() -> dict[str, Dialect]:
+    every: tuple[Dialect, ...] = (OpenAIChat(), Anthropic(), AnthropicCount(), Embeddings())
+    return {dialect.name: dialect for dialect in every}
+
+
 async def open_core(settings: Settings, *, keyless: bool) -> Core:
     """Opens the data directory and composes a gateway over it; starts the recorder where none runs.
 
@@ -401,7 +429,7 @@ async def open_core(settings: Settings, *, keyless: bool) -> Core:
     keeper = RecorderKeeper(data, retention_days=kept.retention_days)
     keeper.start()
     ticks = TickJournal(journal, asyncio.get_running_loop())
-    core = Core(settings, journal=ticks, keys=keys, keyless=keyless)
+    core = Core(settings, journal=ticks, keys=keys, keyless=keyless, prices=PriceBook(data.path))
     core.data = data
     core.closers += [ticks, keys, keeper]
 

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from headgate.cli.options import common, open_data, store_errors
+from headgate.cli.database import open_records
+from headgate.cli.options import common
 from headgate.core.errors import BadRequest
+from headgate.core.price import show_cost
 
 if TYPE_CHECKING:
     from headgate.stores.query import CallStore, Filters
@@ -29,6 +31,7 @@ _COLUMNS = (
     ("MODEL", 20),
     ("DEPLOYMENT", 24),
     ("TOKENS", 13),
+    ("COST", 12),
     ("FINISH", 14),
     ("TOOK", 8),
     ("KEY", 14),
@@ -44,6 +47,7 @@ def _filters(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--user", help="Only this user's calls."),
         click.option("--team", help="Only this team's calls."),
         click.option("--feature", help="Only this feature's calls."),
+        click.option("--prompt", help="Only calls with this prompt, by the name they gave it."),
         click.option("--model", help="Only calls for this model."),
         click.option("--deployment", help="Only calls that this deployment answered or was tried for."),
         click.option("--outcome", type=click.Choice(OUTCOMES), help="Only calls that ended so."),
@@ -120,19 +124,10 @@ def record(config: str | None, data: str | None, id: str, form: str) -> None:
 
 @contextlib.contextmanager
 def _store(config: str | None, data: str | None) -> Iterator[CallStore]:
-    """Opens the calls for reading, once all that the journal holds now is among them."""
-    from headgate.stores.catchup import catch_up
     from headgate.stores.query import CallStore
 
-    directory = open_data(config, data)
-    engine = directory.open_engine()
-    try:
-        with store_errors():
-            if not catch_up(directory, engine):
-                click.echo("the recorder is behind: the newest calls may be missing", err=True)
-            yield CallStore(engine)
-    finally:
-        engine.dispose()
+    with open_records(config, data) as engine:
+        yield CallStore(engine)
 
 
 def _follow(store: CallStore, filters: Filters, first: int) -> Iterator[dict[str, Any]]:
@@ -176,6 +171,7 @@ def _cells(story: dict[str, Any]) -> tuple[str, ...]:
         clean(story["model"], 40),
         clean(story["deployment"] or "-", 40),
         tokens,
+        show_cost(story["cost"], 6),
         clean(story["error"] or story["finish"] or "-", 40),
         span(story["duration_us"]),
         clean(story["key_name"] or story["key_id"] or "-", 20),

@@ -7,6 +7,9 @@ from typing import Any
 
 import msgspec
 
+from headgate.core.price import Rates, show_money
+from headgate.core.usage import Usage
+
 _BODY_LINES = 200
 
 
@@ -24,9 +27,10 @@ def tell(story: dict[str, Any]) -> Iterator[str]:
     yield f"answered  {_answer(story)}"
     if story["usage"] is not None:
         yield f"tokens    {_usage(story['usage'])}"
+    yield f"cost      {_cost(story)}"
     yield f"bytes     {story['request_bytes']} in, {story['response_bytes']} out"
     yield f"key       {clean(story['key_name'] or '-')} {clean(story['key_id'])}".rstrip()
-    for name in ("user", "team", "feature", "trace", "session"):
+    for name in ("user", "team", "feature", "prompt", "trace", "session"):
         if story[name]:
             yield f"{name:<9} {clean(story[name])}"
     for name, value in story["tags"].items():
@@ -37,6 +41,7 @@ def tell(story: dict[str, Any]) -> Iterator[str]:
         yield f"note      {clean(name)}: {clean(msgspec.json.encode(note).decode())}"
     yield ""
     yield from _time_line(story)
+    yield from _arithmetic(story)
     for name in ("request_body", "response_body"):
         if name in story:
             yield ""
@@ -76,6 +81,31 @@ def _usage(usage: dict[str, Any]) -> str:
     if usage["estimated"]:
         extra = [word for word in extra if not word.startswith("estimated")] + ["estimated by us"]
     return f"{usage['input']} in, {usage['output']} out" + (f" ({', '.join(extra)})" if extra else "")
+
+
+def _cost(story: dict[str, Any]) -> str:
+    if story["cost"] is None:
+        return "unknown: the deployment had no price"
+    notes = []
+    if story["lost_cost"]:
+        notes.append(f"{show_money(story['lost_cost'])} of it for attempts that did not answer")
+    if story["unpriced"]:
+        notes.append(f"without {story['unpriced']} attempts that have no price")
+    return show_money(story["cost"]) + (f" ({', '.join(notes)})" if notes else "")
+
+
+def _arithmetic(story: dict[str, Any]) -> Iterator[str]:
+    """What each attempt's cost is the sum of, at the rates of its moment."""
+    for number, attempt in enumerate(story["attempts"], 1):
+        if attempt["rates"] is None or attempt["usage"] is None:
+            continue
+        parts = Rates(**attempt["rates"]).parts(Usage(**attempt["usage"]))
+        sums = [
+            f"{count:,} {name} x {show_money(rate)}{'/M' if per_million else ''}"
+            for name, count, rate, per_million in parts
+        ]
+        yield ""
+        yield f"cost of attempt {number}: {' + '.join(sums) or 'nothing'} = {show_money(attempt['cost'])}"
 
 
 def _time_line(story: dict[str, Any]) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -66,6 +67,8 @@ class Answer(msgspec.Struct):
         vectors: of an embeddings answer, in order of the input.
         latency: seconds from the request to the whole answer.
         lost: fields of the request that the deployment's dialect could not carry.
+        cost: dollars that it cost, attempts that failed too; None where nothing is known of the price, and while a
+            stream is not at its end.
         raw: the whole answer as JSON in the dialect that was asked in; b"" while a stream is not at its end.
 
     Example:
@@ -84,6 +87,7 @@ class Answer(msgspec.Struct):
     latency: float = 0.0
     lost: list[str] = []
     raw: bytes = b""
+    cost: Decimal | None = None
 
     @property
     def body(self) -> dict[str, Any]:
@@ -159,6 +163,7 @@ class Folder:
             choices=[self._choices[index] for index in sorted(self._choices)],
             vectors=[self._vectors[index] for index in sorted(self._vectors)],
             latency=max(0, record.duration_us) / 1e6,
+            cost=None if record.cost is None else Decimal(record.cost).scaleb(-9),
         )
         if record.winner >= 0:
             winner = record.attempts[record.winner]

@@ -145,6 +145,7 @@ class Gateway:
         session: str = "",
         user: str = "",
         feature: str = "",
+        prompt: str = "",
         tags: Mapping[str, str] | None = None,
         **parameters: Any,
     ) -> Answer:
@@ -158,6 +159,7 @@ class Gateway:
             priority: ``"interactive"`` or ``"batch"``.
             trace, session: join this call with others of one pipeline run or conversation.
             user, feature, tags: for whom and for what, in records, costs and limits.
+            prompt: the name that the prompt is known by (``greeting@3``), in records and costs.
             **parameters: any other field of the dialect's request (``temperature``, ``tools``, ``max_tokens``…).
 
         Returns:
@@ -186,6 +188,7 @@ class Gateway:
             session=session,
             user=user,
             feature=feature,
+            prompt=prompt,
             tags=tags,
         )
         core = await self._open()
@@ -216,6 +219,7 @@ class Gateway:
         session: str = "",
         user: str = "",
         feature: str = "",
+        prompt: str = "",
         tags: Mapping[str, str] | None = None,
         **parameters: Any,
     ) -> Opening:
@@ -241,6 +245,7 @@ class Gateway:
             session=session,
             user=user,
             feature=feature,
+            prompt=prompt,
             tags=tags,
         )
         return Opening(lambda: self._begin(request))

@@ -34,6 +34,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     session: str = ""
     user: str = ""
     feature: str = ""
+    prompt: str = ""
     tags: Mapping[str, str] | None = None
 
     def call(self, core: Core) -> Call:
@@ -56,6 +57,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         record.session = _word("session", self.session)
         record.user = _word("user", self.user)
         record.feature = _word("feature", self.feature)
+        record.prompt = _word("prompt", self.prompt)
         record.tags = _tags(self.tags)
         deadline = None if self.timeout is None else started + _seconds(self.timeout)
         return Call(record, face, _body(self.fields), started, deadline=deadline, principal=_LIBRARY)

@@ -11,6 +11,7 @@ from headgate.config.checks import is_reference
 from headgate.config.ledger import POLICIES, Origin
 from headgate.config.load import Loaded
 from headgate.config.nodes import join
+from headgate.config.prices import show_price
 from headgate.config.reader import fields
 from headgate.config.schema import DefaultsConfig
 from headgate.config.settings import (
@@ -24,6 +25,7 @@ from headgate.config.settings import (
     StepSettings,
 )
 from headgate.config.units import show_bytes, show_seconds
+from headgate.core.price import Price
 from headgate.providers.secret import Secret
 
 
@@ -82,6 +84,7 @@ def _values(loaded: Loaded) -> Iterator[tuple[str, Any]]:
         yield path, _database(settings) if path == "data.database" else value
     yield from _policies(settings.defaults, "defaults")
     yield "defaults.max_tokens", settings.defaults.max_tokens
+    yield from _struct(settings.estimate, "estimate")
     if settings.admin_key is not None:
         yield "admin_key", _secret(settings.admin_key)
 
@@ -106,6 +109,11 @@ def _provider(provider: ProviderSettings, origins: dict[str, Origin]) -> Iterato
         yield f"{path}.max_connections", provider.max_connections
         yield f"{path}.ca_file", provider.ca_file or "system"
         yield f"{path}.proxy", provider.proxy
+    for model, price in provider.prices.items():
+        yield from _price(price, join(f"{path}.prices", model))
+    if not provider.row.embedded:
+        yield f"{path}.price_table", provider.price_table or "by the URL"
+        yield f"{path}.count_tokens", provider.count_tokens
 
 
 def _model(model: ModelSettings, loaded: Loaded) -> Iterator[tuple[str, Any]]:
@@ -131,6 +139,13 @@ def _model(model: ModelSettings, loaded: Loaded) -> Iterator[tuple[str, Any]]:
     yield f"{path}.max_tokens", model.max_tokens
     if model.description:
         yield f"{path}.description", model.description
+    if model.price is not None:
+        yield from _price(model.price, f"{path}.price")
+
+
+def _price(price: Price, path: str) -> Iterator[tuple[str, Any]]:
+    for name, value in show_price(price):
+        yield f"{path}.{name}", value
 
 
 def _step(

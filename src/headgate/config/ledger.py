@@ -50,6 +50,11 @@ class Ledger:
         below = (f"{path}.", f"{path}[")
         return any(problem.path == path or problem.path.startswith(below) for problem in self.problems)
 
+    def tell_more(self, path: str, message: str) -> None:
+        """Tells a problem unless one with this path, or below it, is told already."""
+        if not self.known_bad(path):
+            self.tell(path, message)
+
     def inherit(
         self,
         written: DefaultsConfig | ProviderConfig | ModelConfig,

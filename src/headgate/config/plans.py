@@ -7,10 +7,12 @@ from collections.abc import Iterable
 
 from headgate.config.ledger import Ledger
 from headgate.config.nodes import join
+from headgate.config.prices import read_price
 from headgate.config.reader import nearest
 from headgate.config.schema import GroupConfig, ModelConfig, StepConfig
 from headgate.config.settings import DefaultSettings, GroupSettings, ModelSettings, ProviderSettings, StepSettings
 from headgate.core.errors import ConfigError
+from headgate.core.price import Price
 from headgate.providers.rows import ROWS
 
 
@@ -38,17 +40,19 @@ class Plans:
             ledger.tell(path, "has no `route`: list at least one provider/model")
         if written.max_tokens is None and "defaults.max_tokens" in ledger.origins:
             ledger.origins[f"{path}.max_tokens"] = ledger.origins["defaults.max_tokens"]
+        price = read_price(written.price, f"{path}.price", self._ledger.tell_more)
         return ModelSettings(
             name=name,
-            route=self._route(written, path),
+            route=self._route(written, path, price),
             on={kind: self._on(kind, texts, written, path) for kind, texts in written.on.items()},
             hedge=written.hedge,
             answer=written.answer.strip(),
             max_tokens=written.max_tokens or self._defaults.max_tokens,
             description=written.description,
+            price=price,
         )
 
-    def _route(self, written: ModelConfig, path: str) -> tuple[GroupSettings, ...]:
+    def _route(self, written: ModelConfig, path: str, price: Price | None) -> tuple[GroupSettings, ...]:
         groups = []
         seen: set[str] = set()
         for index, item in enumerate(written.route):
@@ -61,7 +65,7 @@ class Plans:
                 members = [(step, f"{below}.of[{place}]") for place, step in enumerate(item.of)]
                 if not members and not self._ledger.known_bad(below):
                     self._ledger.tell(below, "is a group without deployments: list at least one in `of`")
-            steps = self._steps(members, written, path, seen, "route")
+            steps = self._steps(members, written, path, seen, "route", price)
             if steps:
                 groups.append(GroupSettings(steps=steps, balance=group.balance, sticky=group.sticky))
         return tuple(groups)
@@ -74,7 +78,13 @@ class Plans:
         return self._steps(members, written, path, set(), "list")
 
     def _steps(
-        self, members: list[tuple[StepConfig, str]], written: ModelConfig, path: str, seen: set[str], noun: str
+        self,
+        members: list[tuple[StepConfig, str]],
+        written: ModelConfig,
+        path: str,
+        seen: set[str],
+        noun: str,
+        price: Price | None = None,
     ) -> tuple[StepSettings, ...]:
         """Makes the deployments at the given paths; one whose name is ``seen`` already is told."""
         steps = []
@@ -97,6 +107,7 @@ class Plans:
                     model=item.use.partition("/")[2],
                     max_tokens=written.max_tokens or self._defaults.max_tokens,
                     weight=item.weight,
+                    price=price,
                     **self._ledger.inherit(written, provider, below, join("providers", provider.name), path),
                 )
             )

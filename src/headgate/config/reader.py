@@ -14,7 +14,7 @@ from headgate.config.checks import check_model, check_name
 from headgate.config.nodes import Node, Problem, join
 from headgate.config.rule import Rule
 from headgate.config.schema import GroupConfig, ModelConfig, ProviderConfig, StepConfig
-from headgate.config.units import parse_bytes, parse_seconds, show_bytes, show_seconds
+from headgate.config.units import Rate, parse_bytes, parse_rate, parse_seconds, show_bytes, show_seconds
 from headgate.providers.rows import DIALECTS, ROWS
 
 _BAD: Any = object()
@@ -70,6 +70,8 @@ class Reader:
         """Returns the value that ``hint`` and ``rule`` ask for, or tells what is wrong."""
         self.lines.setdefault(path, node.line)
         origin = typing.get_origin(hint)
+        if hint is Rate:
+            return self._rate(node, rule, path)
         if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
             return self._struct(node, hint, path) if not rule.off else self._switch(node, hint, path)
         if origin is dict:
@@ -190,6 +192,15 @@ class Reader:
             allowed = f"{_show(low, rule)} to {_show(high, rule)}"
             return self.fail(node, path, f"{_show(number, rule)} is out of range; allowed: {allowed}")
         return kind(number)
+
+    def _rate(self, node: Node, rule: Rule, path: str) -> Any:
+        rate = None if isinstance(node.value, (dict, list)) else parse_rate(node.value)
+        if rate is None or (rate.steps and rule.unit == "dollars"):
+            form = "dollars (0.01)"
+            if rule.unit != "dollars":
+                form = 'dollars per million tokens (0.15, or "3, 6 above 200000")'
+            return self.fail(node, path, f"expected {form}, at most 9 decimals, found {_found(node)}")
+        return rate
 
     def _text(self, node: Node, rule: Rule, path: str) -> Any:
         text = node.value

@@ -14,7 +14,7 @@ from headgate.config.reader import fields
 from headgate.config.rule import Rule
 from headgate.config.schema import Config
 from headgate.config.settings import DefaultSettings
-from headgate.config.units import show_bytes, show_seconds
+from headgate.config.units import Rate, show_bytes, show_seconds
 from headgate.providers.rows import DIALECTS, ROWS
 
 BEGIN = "<!-- settings: made by `python -m headgate.config.reference docs/configuration.md` -->"
@@ -84,6 +84,8 @@ def _holds(hint: Any, rule: Rule) -> str:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
         return _either(arguments)
+    if hint is Rate:
+        return "dollars" if rule.unit == "dollars" else "dollars per million tokens"
     if origin is dict and typing.get_origin(arguments[0]) is Literal:
         return f"mapping of lists, by {_either(typing.get_args(arguments[0]))}"
     if hint is bool:

@@ -12,6 +12,7 @@ from headgate.config.checks import is_reference
 from headgate.config.ledger import Ledger, Origin
 from headgate.config.nodes import Node, join
 from headgate.config.plans import Plans
+from headgate.config.prices import read_prices
 from headgate.config.reader import Reader, fields, nearest
 from headgate.config.schema import Config, ModelConfig, ProviderConfig, StepConfig
 from headgate.config.settings import (
@@ -92,6 +93,7 @@ class Resolver:
             admin_key=self._admin_key(),
             file=file,
             store=self._database(data.database),
+            estimate=written.estimate,
         )
 
     # providers
@@ -139,6 +141,9 @@ class Resolver:
             max_connections=written.max_connections,
             ca_file=self._ca_file(written, path),
             proxy=written.proxy,
+            prices=read_prices(written.prices, f"{path}.prices", self._ledger.tell_more),
+            price_table=written.price_table,
+            count_tokens=written.count_tokens,
             **self._ledger.inherit(written, defaults, path, "defaults"),
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-Unit = Literal["", "seconds", "bytes", "days"]
+Unit = Literal["", "seconds", "bytes", "days", "dollars"]
 
 
 class Rule:

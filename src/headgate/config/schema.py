@@ -18,6 +18,7 @@ from headgate.config.checks import (
     check_secret,
     check_url,
 )
+from headgate.config.prices import EstimateSettings, PriceConfig
 from headgate.config.rule import Rule
 from headgate.config.settings import Balance, DataSettings, FailureKind, HedgeSettings, ServerSettings
 
@@ -149,6 +150,13 @@ class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True):
         str,
         Rule("`environment` (HTTPS_PROXY, HTTP_PROXY, NO_PROXY), `none`, or a proxy's URL.", check=check_proxy),
     ] = "environment"
+    prices: Annotated[dict[str, PriceConfig], Rule("What its models cost, by their name there; `*` is any other.")] = {}
+    price_table: Annotated[
+        str | None, Rule("Whose prices in the table hold here, or `none`. Left out: found by the URL.")
+    ] = None
+    count_tokens: Annotated[
+        bool, Rule("Bound a call's input by the model's tokenizer (65 MB a worker) instead of by its bytes.")
+    ] = False
 
 
 class StepConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -205,6 +213,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
     breaker: Annotated[BreakerConfig, Rule("When a deployment is left alone, for this model.")] = BreakerConfig()
     limit: Annotated[LimitConfig, Rule("How many calls a deployment gets at once, for this model.")] = LimitConfig()
     description: Annotated[str, Rule("For people; shown by `config explain`.")] = ""
+    price: Annotated[PriceConfig | None, Rule("What it costs at every deployment of its route.")] = None
 
 
 class DefaultsConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -227,3 +236,4 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     server: Annotated[ServerSettings, Rule("The HTTP face.")] = ServerSettings()
     data: Annotated[DataSettings, Rule("What is kept, and where.")] = DataSettings()
     defaults: Annotated[DefaultsConfig, Rule("What holds where nothing else is said.")] = DefaultsConfig()
+    estimate: Annotated[EstimateSettings, Rule("Estimates of what a call would cost.")] = EstimateSettings()

@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 import msgspec
 
 from headgate.config.checks import check_database, check_host, check_network, check_path
+from headgate.config.prices import EstimateSettings
 from headgate.config.rule import Rule
+from headgate.core.price import Price
 from headgate.providers.rows import ProviderRow
 from headgate.providers.secret import Secret
 
@@ -118,6 +120,9 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
         max_connections: per worker.
         ca_file: absolute path of a PEM file, or None for the system's authorities.
         proxy: ``"environment"``, ``"none"`` or a URL.
+        prices: by the model's name there, ``*`` for any other; stronger than the price table.
+        price_table: the id of the provider in the price table, ``"none"``, or None to find it by the URL.
+        count_tokens: whether input is bound by a tokenizer where there is one.
     """
 
     name: str
@@ -135,6 +140,9 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_connections: int
     ca_file: str | None
     proxy: str
+    prices: dict[str, Price] = {}
+    price_table: str | None = None
+    count_tokens: bool = False
 
 
 class StepSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,6 +154,7 @@ class StepSettings(msgspec.Struct, frozen=True, kw_only=True):
         timeouts, retry, breaker, limit: of an attempt at it, everything inherited.
         max_tokens: sent where the caller names none.
         weight: its share among the equals of its group, above 0.
+        price: the model's own, stronger than any of the provider's; None where it has none.
     """
 
     name: str
@@ -157,6 +166,7 @@ class StepSettings(msgspec.Struct, frozen=True, kw_only=True):
     limit: LimitSettings
     max_tokens: int
     weight: float = 1.0
+    price: Price | None = None
 
 
 class GroupSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -197,6 +207,7 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
         answer: the text that is answered when nothing else is left; "" where the error is.
         max_tokens: sent where the caller names none.
         description: for people.
+        price: its own, None where it has none.
     """
 
     name: str
@@ -206,6 +217,7 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
     answer: str
     max_tokens: int
     description: str
+    price: Price | None = None
 
 
 class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -306,6 +318,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     admin_key: Secret | None
     file: str | None
     store: Secret | None = None
+    estimate: EstimateSettings = EstimateSettings()
 
     @property
     def database_url(self) -> str | None:

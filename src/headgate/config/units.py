@@ -1,8 +1,9 @@
-"""Human amounts of time and bytes: ``30s``, ``500ms``, ``32MiB``, or a plain number."""
+"""Human amounts of time, bytes and money: ``30s``, ``500ms``, ``32MiB``, ``0.15``, or a plain number."""
 
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = {
@@ -15,6 +16,8 @@ _BYTES = {
     "MiB": 1024**2,
     "GiB": 1024**3,
 }
+_DOLLARS = re.compile(r"(?=.)(\d{0,6})(?:\.(\d{1,9}))?", re.ASCII)
+_STEP = re.compile(r"(\S+) above (\d{1,3}(?:_?\d{1,3}){0,3})", re.ASCII)
 _AMOUNT = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)\s?([A-Za-z]{1,3})", re.ASCII)
 
 
@@ -52,3 +55,46 @@ def show_bytes(size: int) -> str:
         if size and size % _BYTES[unit] == 0:
             return f"{size // _BYTES[unit]}{unit}"
     return f"{size}B"
+
+
+class Rate(NamedTuple):
+    """Dollars per million tokens (or per piece), in nano-dollars; ``steps`` are ``(above, rate)`` by prompt length."""
+
+    base: int
+    steps: tuple[tuple[int, int], ...] = ()
+
+
+def parse_dollars(value: object) -> int | None:
+    """Returns the nano-dollars that a number or text (``0.15``, ``"0.15"``, ``"$3"``) stands for, exactly.
+
+    None for anything else: what is negative, has over 9 decimals, or is a million dollars and more.
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    # A float that was written with so few digits is written so again: nothing is lost by its having been one.
+    text = value.removeprefix("$") if isinstance(value, str) else str(value)
+    match = _DOLLARS.fullmatch(text)
+    if match is None and isinstance(value, float) and "e" in text:
+        from decimal import Decimal  # only for amounts like 1.5e-07
+
+        match = _DOLLARS.fullmatch(format(Decimal(text), "f"))
+    if match is None:
+        return None
+    return int(match[1] or 0) * 1_000_000_000 + int((match[2] or "").ljust(9, "0"))
+
+
+def parse_rate(value: object) -> Rate | None:
+    """Returns a rate: ``3``, ``0.15``, or with steps ``"3, 6 above 200000"``; None where it is none."""
+    if not isinstance(value, str):
+        base = parse_dollars(value)
+        return None if base is None else Rate(base)
+    first, *rest = (part.strip() for part in value.split(","))
+    base = parse_dollars(first)
+    steps = []
+    for part in rest:
+        match = _STEP.fullmatch(part)
+        rate = None if match is None else parse_dollars(match[1])
+        if match is None or rate is None:
+            return None
+        steps.append((int(match[2].replace("_", "")), rate))
+    return None if base is None else Rate(base, tuple(sorted(steps)))

@@ -7,7 +7,9 @@ from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
+from headgate.core.encoding import UNKNOWN_ENCODING, Encoding
 from headgate.core.errors import HeadgateError
+from headgate.core.price import Price
 from headgate.core.record import AttemptRecord, Record
 from headgate.core.reply import Reply
 from headgate.core.terms import ModelPatterns, Terms
@@ -103,10 +105,22 @@ class Deployment:
     """One model at one provider, as a step of a plan: its name, its handler and its bounds in time.
 
     ``max_tokens`` is what is sent where the caller names none. ``handler`` is the chain of layers that is
-    this deployment's own. ``health`` is None where nothing is known of it.
+    this deployment's own. ``health`` is None where nothing is known of it. ``price`` is what it costs now (it changes
+    with the table's dates and hours), None where it has none; ``encoding`` how its input is counted before a call.
     """
 
-    __slots__ = ("handler", "health", "max_tokens", "model", "name", "provider", "timeouts", "weight")
+    __slots__ = (
+        "encoding",
+        "handler",
+        "health",
+        "max_tokens",
+        "model",
+        "name",
+        "price",
+        "provider",
+        "timeouts",
+        "weight",
+    )
 
     def __init__(
         self,
@@ -118,6 +132,9 @@ class Deployment:
         max_tokens: int = 4096,
         health: Health | None = None,
         weight: float = 1.0,
+        *,
+        price: Price | None = None,
+        encoding: Encoding = UNKNOWN_ENCODING,
     ) -> None:
         self.name = name
         self.provider = provider
@@ -127,6 +144,8 @@ class Deployment:
         self.max_tokens = max_tokens
         self.health = health
         self.weight = weight
+        self.price = price
+        self.encoding = encoding
 
 
 class Plan:

@@ -153,6 +153,10 @@ class KeyRing(Protocol):
     def empty(self) -> bool:
         """True while no key exists (keyless mode)."""
 
+    @property
+    def stale(self) -> bool:
+        """True once the store has been away for so long that no key is valid any more."""
+
     def find(self, digest: bytes) -> Principal | None:
         """Returns whose key it is, by the 32 bytes of its SHA-256; None for an unknown, revoked or expired one."""
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
 
+from headgate.core.price import Rates
 from headgate.core.usage import Usage
 
 Outcome = Literal["completed", "failed", "cancelled", "refused"]
@@ -17,6 +19,8 @@ class AttemptRecord(msgspec.Struct, array_like=True):
     """One try at one deployment. Times are microseconds since the call's start; -1 means never happened.
 
     ``outcome`` is ``completed``, ``failed``, ``cancelled`` (a losing hedge, a client that left).
+    ``cost`` is nano-dollars, at the ``rates`` of that moment: 0 for what nobody bills (never sent whole, or refused).
+    ``usage`` without ``cost`` means that the deployment had no price.
     New fields go at the end with a default: the journal of an older release must still be read.
     """
 
@@ -39,6 +43,19 @@ class AttemptRecord(msgspec.Struct, array_like=True):
     reused_connection: bool = False
     max_tokens: int = 0
     lost: list[str] = []
+    cost: int | None = None
+    rates: Rates | None = None
+
+    @property
+    def unpriced(self) -> bool:
+        """Whether something was billed that nobody knows the price of."""
+        return self.cost is None and self.usage is not None
+
+
+def sum_costs(attempts: Sequence[AttemptRecord]) -> int | None:
+    """Returns what a call's attempts cost in all; None where something was billed, and nothing of it had a price."""
+    total = sum([attempt.cost for attempt in attempts if attempt.cost])
+    return None if not total and any(attempt.unpriced for attempt in attempts) else total
 
 
 class Record(msgspec.Struct, array_like=True):
@@ -47,6 +64,8 @@ class Record(msgspec.Struct, array_like=True):
     ``outcome``: ``completed`` (answered whole), ``failed``, ``cancelled`` (the client left, or was cut), ``refused``
     (by a policy of ours, before any upstream). ``status`` is the HTTP status sent, 0 in the library.
     ``attempts`` are in order of their start; the answer came from ``attempts[winner]`` (-1: none).
+    ``cost`` is nano-dollars, of all attempts that have a price; None where what was billed had none. ``prompt`` is the
+    caller's name for the prompt that it used.
     New fields go at the end with a default: the journal of an older release must still be read.
     """
 
@@ -83,6 +102,8 @@ class Record(msgspec.Struct, array_like=True):
     lost: list[str] = []
     payloads: str = "none"
     notes: dict[str, Any] = {}
+    cost: int | None = None
+    prompt: str = ""
 
 
 def dispatched(record: Record) -> int:

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 import msgspec
 
+PRICED_TIERS = frozenset({"priority", "flex", "batch", "fast"})
+"""The service tiers that may have a price of their own."""
+
+
+def priced_tier(word: object) -> str:
+    """Returns a wire's word for the service tier where that may have a price of its own, else ""."""
+    return word if isinstance(word, str) and word in PRICED_TIERS else ""
+
 
 class Usage(msgspec.Struct, array_like=True, omit_defaults=False):
     """Token counts of one answer.
@@ -25,6 +33,10 @@ class Usage(msgspec.Struct, array_like=True, omit_defaults=False):
         rejected_prediction: of ``output``, predicted tokens that were billed but not taken.
         searches: web searches made on the provider's side, billed per piece.
         estimated: True where the upstream reported nothing and these are ours.
+        tier: the service tier that answered where it has a price of its own (``priority``, ``flex``, ``batch``,
+            ``fast``), "" for the standard one.
+        image_input: of ``input``, image tokens, where the provider counts them apart.
+        image_output: of ``output``, image tokens.
     """
 
     input: int = 0
@@ -39,3 +51,6 @@ class Usage(msgspec.Struct, array_like=True, omit_defaults=False):
     rejected_prediction: int = 0
     searches: int = 0
     estimated: bool = False
+    tier: str = ""
+    image_input: int = 0
+    image_output: int = 0

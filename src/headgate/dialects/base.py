@@ -94,6 +94,8 @@ class Dialect(ABC):
     """A heartbeat that every client of this dialect ignores."""
     field_names: ClassVar[frozenset[str]] = frozenset()
     """Words that this wire's specification has for request fields; others are the caller's own."""
+    billed: ClassVar[bool] = True
+    """Whether providers charge for this surface."""
 
     # client face
     @abstractmethod

@@ -13,6 +13,7 @@ from headgate.core.clock import Clock
 from headgate.core.errors import HeadgateError, Unauthenticated
 from headgate.core.event import Frame
 from headgate.core.ports import Journal
+from headgate.core.record import sum_costs
 from headgate.core.reply import Ending, Reply
 
 _log = logging.getLogger("headgate.account")
@@ -100,6 +101,8 @@ class Account:
             record.error_message = error.message
             record.fault = error.fault
         record.status = call.status_of(None if begun or call.begun or outcome == "cancelled" else error)
+        attempts = record.attempts
+        record.cost = attempts[0].cost if len(attempts) == 1 and attempts[0].cost else sum_costs(attempts)
         self.open -= 1
         call.settle = self._journal.append(record)
 

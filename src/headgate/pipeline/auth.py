@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 
 from headgate.core.call import Call, Handler, Principal
-from headgate.core.errors import Forbidden, Unauthenticated
+from headgate.core.errors import Forbidden, Unauthenticated, Unavailable
 from headgate.core.ports import KeyRing
 from headgate.core.reply import Reply
 from headgate.core.terms import Networks
@@ -92,7 +92,7 @@ def _without_port(hop: str) -> str:
 
 
 def identify(headers: Mapping[bytes, bytes], peer: str, keys: KeyRing, keyless: bool) -> Principal:
-    """Returns who sent these headers; raises as ``auth``."""
+    """Returns who sent these headers; raises as ``auth``, and ``Unavailable`` where nobody knows the keys any more."""
     token = bearer(headers)
     if token:
         principal = keys.find(_sha256(token).digest())
@@ -104,6 +104,12 @@ def identify(headers: Mapping[bytes, bytes], peer: str, keys: KeyRing, keyless: 
             return ANONYMOUS
         raise Unauthenticated(
             "No key exists yet on this gateway; make one with `headgate keys create --name NAME`.", code="no_keys"
+        )
+    if keys.stale:
+        raise Unavailable(
+            "The store of the keys has not answered for long; nobody can be let in.",
+            code="store_unavailable",
+            retry_after=5.0,
         )
     if not token:
         raise Unauthenticated(

@@ -24,10 +24,9 @@ class Group:
             time and calls in flight; ``"weighted"``: drawn by weight; ``"cheapest"``: by price.
         sticky: a conversation stays where its provider's prompt cache is warm, unless that one is under pressure.
         random: numbers from 0 to 1.
-        price: a deployment's price for comparisons; lower first.
     """
 
-    __slots__ = ("_by_price", "_random", "_sticky", "_way", "deployments")
+    __slots__ = ("_random", "_sticky", "_way", "deployments")
 
     def __init__(
         self,
@@ -36,13 +35,11 @@ class Group:
         *,
         sticky: bool = False,
         random: Callable[[], float],
-        price: Callable[[Deployment], float] = lambda _: 0.0,
     ) -> None:
         self.deployments = tuple(deployments)
         self._way = way
         self._sticky = sticky
         self._random = random
-        self._by_price = tuple(sorted(deployments, key=price))
 
     @property
     def is_fixed(self) -> bool:
@@ -64,7 +61,7 @@ class Group:
             # The draw of Efraimidis and Spirakis: first by weight, the rest by theirs, and so on.
             return sorted(self.deployments, key=lambda one: self._random() ** (1.0 / one.weight), reverse=True)
         if self._way == "cheapest":
-            return list(self._by_price)
+            return sorted(self.deployments, key=_price)
         if self._way == "latency":
             return self._least_loaded(now)
         return list(self.deployments)
@@ -116,6 +113,11 @@ def _score(key: bytes, deployment: Deployment) -> float:
     digest = hashlib.blake2b(deployment.name.encode(), key=hashlib.blake2b(key, digest_size=16).digest(), digest_size=7)
     draw = (int.from_bytes(digest.digest(), "big") + 1) / (1 << 56)
     return float(draw ** (1.0 / deployment.weight))
+
+
+def _price(deployment: Deployment) -> float:
+    """What three thousand tokens of input and one of output cost there now; what has no price comes last."""
+    return float("inf") if deployment.price is None else deployment.price.bound(3000, 1000)
 
 
 def _load(deployment: Deployment) -> float:

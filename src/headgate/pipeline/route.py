@@ -27,12 +27,16 @@ _QUOTA = "quota"
 
 
 class Route:
-    """What stands behind a model's name: groups of equals in order, and where to go by kind of failure."""
+    """What stands behind a model's name: groups of equals in order, and where to go by kind of failure.
 
-    __slots__ = ("_fixed", "_groups", "on")
+    ``deployments`` are all members of the groups, as written.
+    """
+
+    __slots__ = ("_fixed", "_groups", "deployments", "on")
 
     def __init__(self, groups: Sequence[Group], on: Mapping[str, Sequence[Deployment]] | None = None) -> None:
         self.on: Mapping[str, Sequence[Deployment]] = on or {}
+        self.deployments = tuple(deployment for group in groups for deployment in group.deployments)
         fixed: list[Deployment] = []
         left = list(groups)
         while left and left[0].is_fixed:

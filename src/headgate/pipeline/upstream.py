@@ -11,9 +11,13 @@ from headgate.core.call import Attempt, AttemptHandler
 from headgate.core.clock import Clock
 from headgate.core.errors import HeadgateError
 from headgate.core.event import Frame, Kind
-from headgate.core.ports import Upstream, UpstreamAnswer
+from headgate.core.ports import Pending, Upstream, UpstreamAnswer
 from headgate.core.reply import Ending, Reply
 from headgate.core.usage import Usage
+from headgate.dialects.counting import input_bound
+
+_LONG = 4096
+"""Tokens above which an estimate looks closer at the request."""
 
 
 def upstream(driver: Upstream, clock: Clock) -> AttemptHandler:
@@ -91,7 +95,11 @@ def _end(attempt: Attempt, monotonic: Callable[[], float], ending: Ending) -> No
 
 def _estimate(attempt: Attempt, characters: int) -> Usage:
     """Counts for an answer whose usage was not reported: four bytes or characters a token, marked as ours."""
-    return Usage(math.ceil(len(attempt.call.raw) / 4), math.ceil(characters / 4), estimated=True)
+    given = math.ceil(len(attempt.call.raw) / 4)
+    if given > _LONG:
+        # Most of it may be an image's bytes, which are no text.
+        given = min(given, input_bound(attempt.call.view, attempt.deployment.encoding))
+    return Usage(given, math.ceil(characters / 4), estimated=True)
 
 
 def _close(attempt: Attempt, outcome: str, error: HeadgateError | None, now: float) -> None:
@@ -104,3 +112,30 @@ def _close(attempt: Attempt, outcome: str, error: HeadgateError | None, now: flo
         record.fault = error.fault
         record.sent = record.sent or error.sent
         record.status = record.status or getattr(error, "status", 0)
+    _bill(attempt)
+
+
+def _bill(attempt: Attempt) -> None:
+    """Prices the attempt at this moment's rates. Without a price its cost stays unknown."""
+    record = attempt.record
+    usage = record.usage
+    if usage is None:
+        if not _may_be_billed(attempt):
+            record.cost = 0
+            return
+        usage = record.usage = _estimate(attempt, 0)
+    price = attempt.deployment.price
+    if not attempt.call.dialect.billed:
+        record.cost = 0
+    elif price is not None:
+        rates = record.rates = price.at(usage)
+        record.cost = rates.cost(usage)
+
+
+def _may_be_billed(attempt: Attempt) -> bool:
+    """Whether an attempt without an answer went out whole and got no error status: providers bill such ones."""
+    record = attempt.record
+    if record.status and not 200 <= record.status < 300:
+        return False
+    pending: Pending | None = getattr(attempt.abort, "__self__", None)
+    return record.sent or (pending is not None and pending.sent)

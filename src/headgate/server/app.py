@@ -13,6 +13,7 @@ from headgate.dialects import models as models_face
 from headgate.dialects.base import Dialect
 from headgate.pipeline.auth import admit
 from headgate.server.caller import AsgiCaller, Caller, Receive, Send
+from headgate.server.estimate import PATH, Estimates
 from headgate.server.guard import Guard, Limits
 from headgate.server.intake import check_content, read_settings
 from headgate.server.respond import StreamWriter, render_error, send_json, send_unary
@@ -57,6 +58,7 @@ class App:
         self.limits = limits
         self._keyless = keyless
         self._core: Core | None = None
+        self._estimates = Estimates(keyless)
         self._starting = asyncio.Lock()
         self._dialects: Mapping[str, Dialect] = {}
         self._targets: Mapping[bytes, Dialect] = {}
@@ -131,6 +133,7 @@ class App:
             await asyncio.to_thread(admin.close)
         if core is not None:
             await core.aclose()
+        self._estimates.close()
 
     def cut(self) -> None:
         """Ends what is still under way, each with the error of its dialect: the drain's time is over."""
@@ -229,8 +232,10 @@ class App:
                 if method not in ("GET", "HEAD"):
                     raise BadRequest(f"{path} takes GET, not {method}.", code="method_not_allowed")
                 return await self._list_models(path[len(_MODELS) + 1 :], core, caller)
-            if dialect is not None:
+            if dialect is not None or (path == PATH and method != "POST"):
                 raise BadRequest(f"{path} takes POST, not {method}.", code="method_not_allowed")
+            if path == PATH:
+                return await self._estimates.serve(caller, core, self.limits)
             raise BadRequest(f"There is nothing at {path[:100]}.", code="unknown_path")
         except HeadgateError as error:
             await caller.whole(*render_error(error, face))

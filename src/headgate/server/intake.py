@@ -59,6 +59,9 @@ def read_settings(call: Call, headers: Mapping[bytes, bytes]) -> None:
     feature = headers.get(b"x-headgate-feature")
     if feature is not None:
         record.feature = _word(b"x-headgate-feature", feature)
+    prompt = headers.get(b"x-headgate-prompt")
+    if prompt is not None:
+        record.prompt = _word(b"x-headgate-prompt", prompt)
     tags = headers.get(b"x-headgate-tags")
     if tags is not None:
         record.tags = _tags(tags)

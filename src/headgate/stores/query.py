@@ -46,6 +46,7 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
     trace: str | None = None
     session: str | None = None
     feature: str | None = None
+    prompt: str | None = None
     tags: dict[str, str] = {}
     id_prefix: str | None = None
 
@@ -71,7 +72,7 @@ class CallStore:
         Raises:
             BadRequest: a filter can not be understood.
         """
-        query = select(calls).where(*_conditions(filters))
+        query = select(calls).where(*conditions(filters))
         if after is not None:
             query = query.where(tuple_(calls.c.time_ns, calls.c.n) < tuple_(after.time_ns, after.n))
         query = query.order_by(calls.c.time_ns.desc(), calls.c.n.desc()).limit(limit)
@@ -99,7 +100,7 @@ class CallStore:
 
     def numbers_after(self, filters: Filters, number: int) -> list[int]:
         """Returns the numbers above ``number`` that the filters let pass, lowest first, at most 100,000."""
-        query = select(calls.c.n).where(calls.c.n > number, *_conditions(filters)).order_by(calls.c.n).limit(100_000)
+        query = select(calls.c.n).where(calls.c.n > number, *conditions(filters)).order_by(calls.c.n).limit(100_000)
         with self._engine.connect() as connection:
             return list(connection.execute(query).scalars())
 
@@ -187,7 +188,12 @@ def parse_time(text: str, now_ns: int) -> int:
         ) from error
 
 
-def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
+def conditions(filters: Filters) -> list[ColumnElement[bool]]:
+    """Returns what a query's ``where`` wants for these filters.
+
+    Raises:
+        BadRequest: a filter can not be understood.
+    """
     c = calls.c
     found: list[ColumnElement[bool]] = []
     for column, value in (
@@ -198,6 +204,7 @@ def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
         (c.trace, filters.trace),
         (c.session, filters.session),
         (c.feature, filters.feature),
+        (c.prompt, filters.prompt),
     ):
         if value is not None:
             found.append(column == value)

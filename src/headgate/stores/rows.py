@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from headgate.core.price import Rates
 from headgate.core.record import AttemptRecord, Record
 from headgate.core.usage import Usage
 
@@ -36,10 +37,15 @@ COLUMNS = (
     "first_content_us",
     "duration_us",
     "detail",
+    "cost",
+    "lost_cost",
+    "unpriced",
+    "prompt",
 )
 
 _INT32 = (1 << 31) - 1
-_WIDE = frozenset({"time_ns", "first_content_us", "duration_us"})
+_WIDE = frozenset({"time_ns", "first_content_us", "duration_us", "cost", "lost_cost"})
+_SMALL = frozenset({"status", "unpriced"})
 
 
 class Detail(msgspec.Struct, array_like=True):
@@ -80,23 +86,7 @@ def to_row(record: Record) -> tuple[Any, ...]:
     attempts = record.attempts
     deployment = deployment_of(record)
     tried = _others(attempts, deployment) if len(attempts) > 1 else None
-    detail = Detail(
-        record.version,
-        record.key_name,
-        record.priority,
-        record.fault,
-        record.error_message,
-        record.wire_finish,
-        usage,
-        attempts,
-        record.winner,
-        record.request_bytes,
-        record.response_bytes,
-        record.max_tokens,
-        record.lost,
-        record.payloads,
-        record.notes,
-    )
+    lost_cost = sum([one.cost or 0 for n, one in enumerate(attempts) if n != record.winner]) or None
     return (
         record.id,
         record.time_ns,
@@ -121,7 +111,54 @@ def to_row(record: Record) -> tuple[Any, ...]:
         None if usage is None else usage.cached,
         record.first_content_us,
         record.duration_us,
-        _encode_detail(detail),
+        _encode_detail(_detail_of(record)),
+        record.cost,
+        lost_cost,
+        sum([attempt.unpriced for attempt in attempts]) or None,
+        record.prompt or None,
+    )
+
+
+def _is_winners(record: Record) -> bool:
+    """Whether the call's usage is the answering attempt's, and so need not be kept twice."""
+    return 0 <= record.winner < len(record.attempts) and record.usage == record.attempts[record.winner].usage
+
+
+def _shorten(attempt: AttemptRecord) -> AttemptRecord:
+    """Leaves out provider and model where the deployment's name says them: they are 20 bytes of every call."""
+    if attempt.deployment != f"{attempt.provider}/{attempt.model}":
+        return attempt
+    return msgspec.structs.replace(attempt, provider="", model="")
+
+
+def _read_detail(data: bytes) -> Detail:
+    """Decodes a row's detail and fills in what was left out."""
+    detail = _decode_detail(data)
+    for attempt in detail.attempts:
+        if not attempt.provider and not attempt.model:
+            attempt.provider, _, attempt.model = attempt.deployment.partition("/")
+    if detail.usage is None and 0 <= detail.winner < len(detail.attempts):
+        detail.usage = detail.attempts[detail.winner].usage
+    return detail
+
+
+def _detail_of(record: Record) -> Detail:
+    return Detail(
+        record.version,
+        record.key_name,
+        record.priority,
+        record.fault,
+        record.error_message,
+        record.wire_finish,
+        None if _is_winners(record) else record.usage,
+        [_shorten(attempt) for attempt in record.attempts],
+        record.winner,
+        record.request_bytes,
+        record.response_bytes,
+        record.max_tokens,
+        record.lost,
+        record.payloads,
+        record.notes,
     )
 
 
@@ -129,6 +166,11 @@ def _others(attempts: list[AttemptRecord], deployment: str | None) -> str | None
     """The other deployments that were tried, between bars, for a LIKE."""
     others = {attempt.deployment for attempt in attempts if attempt.deployment != deployment}
     return f"|{'|'.join(sorted(others))}|" if others else None
+
+
+def billed_attempts(detail: bytes) -> list[AttemptRecord]:
+    """Returns the attempts in a row's ``detail`` that cost something, or may have."""
+    return [attempt for attempt in _read_detail(detail).attempts if attempt.cost or attempt.unpriced]
 
 
 def fit_row(row: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -140,17 +182,18 @@ def _fit(name: str, value: Any) -> Any:
     if isinstance(value, str):
         return value.replace("\x00", "\ufffd")
     if isinstance(value, int) and not isinstance(value, bool):
-        largest = (1 << 63) - 1 if name in _WIDE else (1 << 15) - 1 if name == "status" else _INT32
+        largest = (1 << 63) - 1 if name in _WIDE else (1 << 15) - 1 if name in _SMALL else _INT32
         return max(-1, min(value, largest))
     return value
 
 
 def to_story(row: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a row of ``calls`` as the whole story of its call, in plain values that JSON can hold."""
-    detail = _decode_detail(row["detail"])
+    detail = _read_detail(row["detail"])
     attempts = [msgspec.structs.asdict(attempt) for attempt in detail.attempts]
     for attempt in attempts:
-        attempt["usage"] = _plain_usage(attempt["usage"])
+        attempt["usage"] = _plain(attempt["usage"])
+        attempt["rates"] = _plain(attempt["rates"])
     return {
         "id": row["id"],
         "time": datetime.fromtimestamp(row["time_ns"] / 1e9, UTC).isoformat(timespec="milliseconds"),
@@ -166,7 +209,10 @@ def to_story(row: Mapping[str, Any]) -> dict[str, Any]:
         "input_tokens": row["input_tokens"],
         "output_tokens": row["output_tokens"],
         "cached_tokens": row["cached_tokens"],
-        "usage": _plain_usage(detail.usage),
+        "usage": _plain(detail.usage),
+        "cost": row["cost"],
+        "lost_cost": row["lost_cost"] or 0,
+        "unpriced": row["unpriced"] or 0,
         "error": row["error"],
         "error_message": detail.error_message or None,
         "fault": detail.fault or None,
@@ -177,6 +223,7 @@ def to_story(row: Mapping[str, Any]) -> dict[str, Any]:
         "user": row["user_id"],
         "team": row["team"],
         "feature": row["feature"],
+        "prompt": row["prompt"],
         "tags": msgspec.json.decode(row["tags"], type=dict[str, str]) if row["tags"] else {},
         "trace": row["trace"],
         "session": row["session"],
@@ -192,5 +239,5 @@ def to_story(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _plain_usage(usage: Usage | None) -> dict[str, Any] | None:
-    return None if usage is None else msgspec.structs.asdict(usage)
+def _plain(struct: Usage | Rates | None) -> dict[str, Any] | None:
+    return None if struct is None else msgspec.structs.asdict(struct)

@@ -3,6 +3,8 @@
 ``calls`` has a column for what is asked for or counted, and one blob (``detail``, see ``stores.rows``) for the rest of
 the story, attempts included: a call takes about 0.4 kB with its indexes. Optional words are NULL rather than empty, so
 that their indexes hold only the calls that have one. Times are integers: ``*_ns`` since 1970, ``*_us`` since the start.
+Money is integers of nano-dollars: ``cost`` of all attempts that have a price (NULL where what was billed had none),
+``lost_cost`` of it of those that did not answer; ``unpriced`` counts billed attempts without a price. NULL for none.
 """
 
 from __future__ import annotations
@@ -56,6 +58,10 @@ calls = Table(
     Column("first_content_us", BigInteger, nullable=False),
     Column("duration_us", BigInteger, nullable=False),
     Column("detail", LargeBinary, nullable=False),
+    Column("cost", BigInteger),
+    Column("lost_cost", BigInteger),
+    Column("unpriced", SmallInteger),
+    Column("prompt", String),
     Index("calls_by_time", "time_ns"),
     Index("calls_by_key", "key_id", "time_ns"),
     Index("calls_by_model", "model", "time_ns"),
@@ -68,7 +74,7 @@ calls = Table(
             sqlite_where=text(f"{name} IS NOT NULL"),
             postgresql_where=text(f"{name} IS NOT NULL"),
         )
-        for name in ("user_id", "feature", "trace", "session", "error", "tried")
+        for name in ("user_id", "feature", "trace", "session", "error", "tried", "prompt")
     ),
 )
 

@@ -54,7 +54,7 @@ def test_json_says_the_same(loaded: Loaded) -> None:
         "path": "server.body_limit",
         "value": 1048576,
         "source": "file",
-        "where": "explain.yaml:38",
+        "where": "explain.yaml:41",
     }
     assert found["providers.up.key"]["value"] == "env:UP_KEY (set)"
     assert found["providers.openai.key"]["source"] == "environment"
@@ -64,17 +64,17 @@ def test_json_says_the_same(loaded: Loaded) -> None:
 def test_origins_in_groups(loaded: Loaded) -> None:
     """A deployment in a group tells where a value is from: model, provider, defaults section, or built in."""
     found = {line.path: (line.value, line.origin) for line in explain(loaded)}
-    assert found["models.fast.route[1].of[0].use"] == ("many/claude-small", "explain.yaml:20")
-    assert found["models.fast.route[1].of[0].weight"] == (3.0, "explain.yaml:20")
-    assert found["models.fast.route[1].of[1]"] == ("sim/echo", "explain.yaml:21")
+    assert found["models.fast.route[1].of[0].use"] == ("many/claude-small", "explain.yaml:22")
+    assert found["models.fast.route[1].of[0].weight"] == (3.0, "explain.yaml:22")
+    assert found["models.fast.route[1].of[1]"] == ("sim/echo", "explain.yaml:23")
     assert found["models.fast.route[1].of[1].weight"] == (1.0, "default")
-    assert found["models.fast.route[1].balance"] == ("weighted", "explain.yaml:22")
-    assert found["models.fast.route[1].of[0].retry.cap"] == (2.0, "explain.yaml:33")
-    assert found["models.fast.route[1].of[0].retry.budget"] == (0.1, "explain.yaml:41")
+    assert found["models.fast.route[1].balance"] == ("weighted", "explain.yaml:24")
+    assert found["models.fast.route[1].of[0].retry.cap"] == (2.0, "explain.yaml:35")
+    assert found["models.fast.route[1].of[0].retry.budget"] == (0.1, "explain.yaml:44")
     assert found["models.fast.route[0].retry.attempts"] == (1, "explain.yaml:9")
     assert found["models.fast.route[0].retry.base"] == (0.25, "default")
-    assert found["models.fast.on.content_filter[1].limit.queue"] == (10, "explain.yaml:35")
-    assert found["models.fast.hedge.quantile"] == (0.9, "explain.yaml:28")
+    assert found["models.fast.on.content_filter[1].limit.queue"] == (10, "explain.yaml:37")
+    assert found["models.fast.hedge.quantile"] == (0.9, "explain.yaml:30")
     assert found["models.fast.hedge.budget"] == (0.05, "default")
     assert found['models["gpt-4.1"].hedge'] == (False, "default")
     assert not any(path.startswith('models["gpt-4.1"].route[0].') for path in found)
@@ -98,4 +98,5 @@ def test_every_setting_is_explained(loaded: Loaded) -> None:
         path = setting.path.replace("providers.NAME", "providers.up").replace("models.NAME", "models.fast")
         path = re.sub(r"^models\.fast\.(timeouts|retry|breaker|limit)\b", r"models.fast.route[0].\1", path)
         path = ELSEWHERE.get(path, path).replace("route[N]", "route[1]")
+        path = path.replace("prices.NAME", "prices.gpt-4o-mini")
         assert any(one == path or one.startswith((f"{path}.", f"{path}[")) for one in shown), path

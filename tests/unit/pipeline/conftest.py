@@ -21,6 +21,12 @@ class View:
         self.max_tokens, self.n, self.include_usage = None, 1, True
 
 
+class Dialect:
+    """What the layers need of the client's dialect."""
+
+    name, billed = "openai_chat", True
+
+
 class MemoryJournal:
     """A journal that keeps Records in a list."""
 
@@ -48,6 +54,8 @@ class Keys:
     def empty(self) -> bool:
         return not self.keys
 
+    stale = False
+
     def find(self, digest: bytes) -> Principal | None:
         return self.keys.get(digest)
 
@@ -67,7 +75,7 @@ def make_call(clock: FixedClock) -> Callable[..., Call]:
             return 200 if error is None else 500
 
         call = Call(
-            Record("hg_1", clock.time_ns()), None, b"{}", clock.monotonic(), **{"status_of": status, **settings}
+            Record("hg_1", clock.time_ns()), Dialect(), b"{}", clock.monotonic(), **{"status_of": status, **settings}
         )
         call.view = view or View()
         return call

@@ -53,6 +53,15 @@ def test_anything_else_is_refused_once_keys_exist(headers: dict[bytes, bytes], c
     assert "wrong" not in caught.value.message
 
 
+def test_a_store_that_is_gone_for_long_is_no_callers_fault() -> None:
+    """Nobody can be let in, and the answer says so instead of calling the key wrong."""
+    ring = Keys({b"": ALICE})
+    ring.stale = True
+    with pytest.raises(Unavailable) as caught:
+        identify({b"authorization": b"Bearer hg-secret"}, "10.0.0.1", ring, keyless=False)
+    assert caught.value.code == "store_unavailable"
+
+
 def test_keyless_mode_serves_this_machine() -> None:
     """With no key at all, a program on this machine is let in, with or without a dummy key of its own."""
     assert identify(LOCAL, "127.0.0.1", Keys(), keyless=True) is ANONYMOUS

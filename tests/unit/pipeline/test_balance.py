@@ -12,6 +12,7 @@ import pytest
 from headgate.core.call import Call, Deployment
 from headgate.core.clock import FixedClock
 from headgate.core.errors import UpstreamError
+from headgate.core.price import Price, Rates
 from headgate.dialects.openai_chat import OpenAIChat
 from headgate.pipeline.balance import Group, Way, conversation_key
 from headgate.pipeline.breaker import Breaker
@@ -85,8 +86,9 @@ def test_the_cheapest_comes_first_and_who_is_unwell_last(
     equals: list[Deployment], make_call: Callable[..., Call], clock: FixedClock
 ) -> None:
     """By price; a deployment that would turn the call away goes behind the others."""
-    prices = {"a/m": 3.0, "b/m": 1.0, "c/m": 2.0, "d/m": 4.0}
-    cheap = group(equals, "cheapest", price=lambda one: prices[one.name])
+    for deployment, rate in zip(equals, (3000, 1000, 2000, None), strict=True):
+        deployment.price = None if rate is None else Price(Rates(rate, rate))
+    cheap = group(equals, "cheapest")
     assert names(cheap.order(make_call(), clock.monotonic())) == "bcad"
     pause(equals[1], clock)
     assert names(cheap.order(make_call(), clock.monotonic())) == "cadb"

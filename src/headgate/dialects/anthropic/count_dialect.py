@@ -16,6 +16,7 @@ class AnthropicCount(Anthropic):
     """Counts the input tokens of a messages request. Unary; its answer's usage is the count, nothing is billed."""
 
     name: ClassVar[str] = "count_tokens"
+    billed: ClassVar[bool] = False
 
     def view(self, raw: bytes) -> View:
         """Reads the top level as a messages request's; a count is never streamed."""

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from headgate.core.event import FinishReason
-from headgate.core.usage import Usage
+from headgate.core.usage import Usage, priced_tier
 
 NAME = "anthropic"
 
@@ -44,6 +44,8 @@ class WireUsage(msgspec.Struct, gc=False):
     cache_creation: CacheCreation | None = None
     output_tokens_details: OutputDetails | None = None
     server_tool_use: ServerToolUse | None = None
+    service_tier: Any = None
+    speed: Any = None
 
     def over(self, earlier: WireUsage) -> WireUsage:
         """Returns these counts with what is missing taken from ``earlier``."""
@@ -55,6 +57,8 @@ class WireUsage(msgspec.Struct, gc=False):
             self.cache_creation or earlier.cache_creation,
             self.output_tokens_details or earlier.output_tokens_details,
             self.server_tool_use or earlier.server_tool_use,
+            self.service_tier or earlier.service_tier,
+            self.speed or earlier.speed,
         )
 
     def neutral(self) -> Usage:
@@ -78,6 +82,7 @@ class WireUsage(msgspec.Struct, gc=False):
             long,
             0 if details is None else details.thinking_tokens or 0,
             searches=0 if server is None else server.web_search_requests or 0,
+            tier=priced_tier(self.speed) or priced_tier(self.service_tier),
         )
 
 

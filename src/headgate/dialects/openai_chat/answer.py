@@ -34,7 +34,8 @@ def read_answer(body: bytes) -> tuple[Frame, Summary]:
     usage = answer.usage
     reason = finish_reason(word, first.stop_reason)
     if usage is not None:
-        return frame, Summary(answer.id or "", answer.model or "", reason, word, usage.neutral(), 0, True)
+        counts = usage.neutral(answer.service_tier)
+        return frame, Summary(answer.id or "", answer.model or "", reason, word, counts, 0, True)
     characters = sum(map(_characters, frame.events))
     return frame, Summary(answer.id or "", answer.model or "", reason, word, None, characters, True)
 

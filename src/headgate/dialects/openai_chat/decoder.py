@@ -173,7 +173,7 @@ class ChatStreamDecoder(StreamDecoder):
         usage = usage_of(chunk)
         if usage is None:
             return kind
-        self.summary.usage = usage.neutral()
+        self.summary.usage = usage.neutral(chunk.service_tier)
         self._usage_last = True
         # A chunk with a choice (a role, OpenRouter's last one) is more than usage: it is not to be hidden.
         return _USAGE if kind is _PREAMBLE and not chunk.choices else kind

@@ -81,7 +81,7 @@ def _chunk_events(chunk: Chunk, calls: dict[int, list[Event]]) -> list[Event]:
             events.append(Finish(reason, index, choice.finish_reason, stop))
     usage = usage_of(chunk)
     if usage is not None:
-        events.append(UsageReport(usage.neutral()))
+        events.append(UsageReport(usage.neutral(chunk.service_tier)))
     return events
 
 
@@ -122,7 +122,7 @@ def answer_events(answer: Answer) -> list[Event]:
         stop = choice.stop_reason if isinstance(choice.stop_reason, str) else None
         events.append(Finish(finish_reason(word, choice.stop_reason), index, word, stop))
     if answer.usage is not None:
-        events.append(UsageReport(answer.usage.neutral()))
+        events.append(UsageReport(answer.usage.neutral(answer.service_tier)))
     events.append(End())
     return events
 

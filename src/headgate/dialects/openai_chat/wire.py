@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from headgate.core.event import FinishReason
-from headgate.core.usage import Usage
+from headgate.core.usage import Usage, priced_tier
 
 NAME = "openai_chat"
 
@@ -21,6 +21,7 @@ class PromptDetails(msgspec.Struct, gc=False):
     cached_tokens: int | None = None
     cache_write_tokens: int | None = None
     audio_tokens: int | None = None
+    image_tokens: int | None = None
 
 
 class CompletionDetails(msgspec.Struct, gc=False):
@@ -30,6 +31,7 @@ class CompletionDetails(msgspec.Struct, gc=False):
     audio_tokens: int | None = None
     accepted_prediction_tokens: int | None = None
     rejected_prediction_tokens: int | None = None
+    image_tokens: int | None = None
 
 
 class WireUsage(msgspec.Struct, gc=False):
@@ -43,26 +45,33 @@ class WireUsage(msgspec.Struct, gc=False):
     prompt_cache_hit_tokens: int | None = None
     cached_tokens: int | None = None
 
-    def neutral(self) -> Usage:
-        """Returns the counts in the neutral convention."""
+    def neutral(self, tier: object = None) -> Usage:
+        """Returns the counts in the neutral convention; ``tier`` is the answer's ``service_tier``."""
         given, made = self.prompt_tokens or 0, self.completion_tokens or 0
-        cached = written = audio_in = reasoning = audio_out = accepted = rejected = 0
+        cached = written = audio_in = image_in = reasoning = audio_out = image_out = accepted = rejected = 0
         prompt, completion = self.prompt_tokens_details, self.completion_tokens_details
         if prompt is not None:
             cached = prompt.cached_tokens or 0
             written = prompt.cache_write_tokens or 0
             audio_in = prompt.audio_tokens or 0
+            image_in = prompt.image_tokens or 0
         if completion is not None:
             reasoning = completion.reasoning_tokens or 0
             audio_out = completion.audio_tokens or 0
             accepted = completion.accepted_prediction_tokens or 0
             rejected = completion.rejected_prediction_tokens or 0
+            image_out = completion.image_tokens or 0
             # xAI counts reasoning beside completion_tokens, OpenAI inside; the total tells which.
             if reasoning and self.total_tokens == given + made + reasoning:
                 made += reasoning
         if not cached:
             cached = self.prompt_cache_hit_tokens or self.cached_tokens or 0
-        return Usage(given, made, cached, written, 0, reasoning, audio_in, audio_out, accepted, rejected)
+        usage = Usage(given, made, cached, written, 0, reasoning, audio_in, audio_out, accepted, rejected)
+        if image_in or image_out:
+            usage.image_input, usage.image_output = image_in, image_out
+        if tier is not None:
+            usage.tier = priced_tier(tier)
+        return usage
 
 
 class Function(msgspec.Struct, gc=False):
@@ -131,6 +140,7 @@ class Chunk(msgspec.Struct, gc=False):
     error: Any = None
     x_groq: GroqExtra | None = None
     id: str | None = None
+    service_tier: str | None = None
 
 
 class FirstChunk(Chunk, gc=False):
@@ -138,7 +148,6 @@ class FirstChunk(Chunk, gc=False):
 
     model: str | None = None
     created: int | float | None = None
-    service_tier: str | None = None
     system_fingerprint: str | None = None
 
 
@@ -171,6 +180,7 @@ class ScannedAnswer(msgspec.Struct, gc=False):
     model: str | None = None
     object: str | None = None
     message: Any = None
+    service_tier: Any = None
 
 
 class AnswerChoice(msgspec.Struct, gc=False):

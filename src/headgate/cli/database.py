@@ -1,0 +1,35 @@
+"""The database of the data directory, as verbs that read records open it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from headgate.cli.options import open_data, store_errors
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+
+@contextlib.contextmanager
+def open_records(config: str | None, data: str | None) -> Iterator[Engine]:
+    """Opens the database for reading, once all that the journal holds now is in it.
+
+    Raises:
+        ConfigError: there is no data directory.
+        Unavailable: the database does not answer.
+    """
+    from headgate.stores.catchup import catch_up
+
+    directory = open_data(config, data)
+    engine = directory.open_engine()
+    try:
+        with store_errors():
+            if not catch_up(directory, engine):
+                click.echo("the recorder is behind: the newest calls may be missing", err=True)
+            yield engine
+    finally:
+        engine.dispose()

@@ -1,0 +1,58 @@
+"""Plans without a gateway: the steps of a model with their prices, for verbs that only look."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from headgate.config.price_book import PriceBook
+from headgate.config.settings import Settings, StepSettings
+from headgate.core.call import Attempt, Deployment, Timeouts
+from headgate.dialects.tokens import encoding_of
+from headgate.providers.pricelist import Schedule
+
+
+def steps_of(settings: Settings, name: str) -> Sequence[StepSettings]:
+    """Returns the steps of a configured model, or the one of ``provider/model``; none for an unknown name."""
+    model = settings.models.get(name)
+    if model is not None:
+        return [step for group in model.route for step in group.steps]
+    provider, _, at = name.partition("/")
+    found = settings.providers.get(provider)
+    if found is None or not at or (found.row.models is not None and at not in found.row.models):
+        return ()
+    return (
+        StepSettings(
+            name=name,
+            provider=provider,
+            model=at,
+            timeouts=found.timeouts,
+            retry=found.retry,
+            breaker=found.breaker,
+            limit=found.limit,
+            max_tokens=settings.defaults.max_tokens,
+        ),
+    )
+
+
+def price_steps(settings: Settings, steps: Sequence[StepSettings]) -> list[Deployment]:
+    """Returns a deployment for each step, with its price of this moment. None of them can be called."""
+    folder = Path(settings.data.dir)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    book = PriceBook(folder)
+    now = time.time()
+    made = []
+    for step in steps:
+        provider = settings.providers[step.provider]
+        deployment = Deployment(step.name, step.provider, step.model, _refuse, Timeouts(), step.max_tokens)
+        price = book.find(provider, step.model, step.price)
+        deployment.price = price.at(now) if isinstance(price, Schedule) else price
+        deployment.encoding = encoding_of(step.model, exact=provider.count_tokens)
+        made.append(deployment)
+    return made
+
+
+async def _refuse(attempt: Attempt) -> NoReturn:
+    raise AssertionError(f"{attempt.deployment.name} is only looked at")
