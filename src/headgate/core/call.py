@@ -152,7 +152,8 @@ class Plan:
     """An ordered list of deployments with one cursor that all attempts share.
 
     ``on`` has other lists, by kind of failure: one of them takes the place of what is left, once. ``rest`` makes the
-    part of the list that most calls never come to; it is asked once, when the list before it is at its end.
+    part of the list that most calls never come to; it is asked once, when the list before it is at its end. It is given
+    the call, and does not hold it: a call that its own plan kept alive would be left to the cycle collector.
     """
 
     __slots__ = ("_next", "_rest", "deployments", "on")
@@ -161,17 +162,17 @@ class Plan:
         self,
         deployments: Sequence[Deployment],
         on: Mapping[str, Sequence[Deployment]] = _NOTHING,
-        rest: Callable[[], Sequence[Deployment]] | None = None,
+        rest: Callable[[Call], Sequence[Deployment]] | None = None,
     ) -> None:
         self.deployments = deployments
         self.on = on
         self._next = 0
         self._rest = rest
 
-    def take(self) -> Deployment | None:
+    def take(self, call: Call) -> Deployment | None:
         """Returns the next untried deployment and moves on, or None at the end."""
         if self._next >= len(self.deployments):
-            self._unfold()
+            self._unfold(call)
             if self._next >= len(self.deployments):
                 return None
         deployment = self.deployments[self._next]
@@ -190,18 +191,18 @@ class Plan:
         self._rest = None
         return True
 
-    def has_next(self, now: float) -> bool:
-        """Whether an untried deployment is left that would take a call now."""
-        self._unfold()
+    def has_next(self, call: Call, now: float) -> bool:
+        """Whether an untried deployment is left that would take the call now."""
+        self._unfold(call)
         for deployment in self.deployments[self._next :]:
             if deployment.health is None or not deployment.health.is_blocked(now):
                 return True
         return False
 
-    def _unfold(self) -> None:
+    def _unfold(self, call: Call) -> None:
         if self._rest is not None:
             rest, self._rest = self._rest, None
-            self.deployments = [*self.deployments, *rest()]
+            self.deployments = [*self.deployments, *rest(call)]
 
 
 class Call:

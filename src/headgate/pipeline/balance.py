@@ -26,7 +26,7 @@ class Group:
         random: numbers from 0 to 1.
     """
 
-    __slots__ = ("_random", "_sticky", "_way", "deployments")
+    __slots__ = ("_pair", "_random", "_sticky", "_way", "deployments")
 
     def __init__(
         self,
@@ -40,6 +40,8 @@ class Group:
         self._way = way
         self._sticky = sticky
         self._random = random
+        # Two equals are the usual case; both of their orders are made once.
+        self._pair = (self.deployments, self.deployments[::-1]) if len(self.deployments) == 2 else None
 
     @property
     def is_fixed(self) -> bool:
@@ -50,34 +52,41 @@ class Group:
         """Returns every deployment in the order in which this call is to try them."""
         if self.is_fixed:
             return self.deployments
-        chosen = self._choose(now)
+        for one in self.deployments:
+            if _blocked(one, now):
+                break
+        else:
+            chosen = self._choose(self.deployments)
+            return self._stay(call, chosen, now) if self._sticky else chosen
+        # Who would turn the call away comes last.
+        free = [one for one in self.deployments if not _blocked(one, now)]
+        chosen = self._choose(free) if free else self.deployments
         if self._sticky:
             chosen = self._stay(call, chosen, now)
-        # Who would turn the call away comes last; the order among the others stays.
-        return sorted(chosen, key=lambda one: _blocked(one, now))
+        return [*chosen, *(one for one in self.deployments if one not in chosen)]
 
-    def _choose(self, now: float) -> list[Deployment]:
+    def _choose(self, among: Sequence[Deployment]) -> Sequence[Deployment]:
+        if self._way == "latency":
+            return self._least_loaded(among)
         if self._way == "weighted":
             # The draw of Efraimidis and Spirakis: first by weight, the rest by theirs, and so on.
-            return sorted(self.deployments, key=lambda one: self._random() ** (1.0 / one.weight), reverse=True)
-        if self._way == "cheapest":
-            return sorted(self.deployments, key=_price)
-        if self._way == "latency":
-            return self._least_loaded(now)
-        return list(self.deployments)
+            return sorted(among, key=lambda one: self._random() ** (1.0 / one.weight), reverse=True)
+        return sorted(among, key=_price) if self._way == "cheapest" else among
 
-    def _least_loaded(self, now: float) -> list[Deployment]:
+    def _least_loaded(self, among: Sequence[Deployment]) -> Sequence[Deployment]:
         """The better of two that were drawn, then the rest by load: no herd runs after one good figure."""
-        free = [one for one in self.deployments if not _blocked(one, now)] or list(self.deployments)
-        first = free[int(self._random() * len(free))]
-        if len(free) > 1:
-            others = [one for one in free if one is not first]
+        count = len(among)
+        if self._pair is not None and count == 2:
+            return self._pair[_load(self.deployments[1]) < _load(self.deployments[0])]
+        first = among[int(self._random() * count)]
+        if count > 1:
+            others = [one for one in among if one is not first]
             second = others[int(self._random() * len(others))]
             if _load(second) < _load(first):
                 first = second
-        return [first, *sorted((one for one in self.deployments if one is not first), key=_load)]
+        return [first, *sorted((one for one in among if one is not first), key=_load)]
 
-    def _stay(self, call: Call, chosen: list[Deployment], now: float) -> list[Deployment]:
+    def _stay(self, call: Call, chosen: Sequence[Deployment], now: float) -> Sequence[Deployment]:
         key = conversation_key(call)
         home = max(self.deployments, key=lambda one: _score(key, one))
         if _blocked(home, now):

@@ -17,6 +17,8 @@ from headgate.core.ticker import Ticker
 from headgate.pipeline.health import Health
 
 _MOST_SAVED = 5.0
+_BEYOND = 1.1
+"""Times the usual: where most answers begin at nearly the same moment, the quantile lies among them."""
 
 
 class HedgePolicy:
@@ -61,7 +63,12 @@ class HedgePolicy:
             return None
         times = health.latency.streamed if call.view.stream else health.latency.unary
         usual = times.at(self.quantile)
-        return None if usual is None else max(usual, self.min_delay)
+        return None if usual is None else max(usual * _BEYOND, self.min_delay)
+
+    def refund(self) -> None:
+        """A second attempt that was to start did not come to it."""
+        self.saved += 1.0
+        self.hedged -= 1
 
 
 def hedge(next: Handler, policies: Mapping[str, HedgePolicy], ticker: Ticker) -> Handler:
@@ -86,7 +93,7 @@ def hedge(next: Handler, policies: Mapping[str, HedgePolicy], ticker: Ticker) ->
 class _Race:
     """One call's first attempt, in the caller's own task, and perhaps a second one, in a task beside it."""
 
-    __slots__ = ("_call", "_loop", "_next", "_policy", "_second", "_task", "_timer", "_won", "over")
+    __slots__ = ("_attempts", "_call", "_loop", "_next", "_policy", "_second", "_task", "_timer", "_won", "over")
 
     def __init__(self, call: Call, next: Handler, policy: HedgePolicy, ticker: Ticker) -> None:
         self._call = call
@@ -95,6 +102,7 @@ class _Race:
         self._loop = ticker.loop
         self._task = call.task or asyncio.current_task()
         self._second: asyncio.Task[Reply] | None = None
+        self._attempts = 0
         self._timer: asyncio.TimerHandle | None = None
         self._won: Reply | None = None
         self.over = False
@@ -111,6 +119,7 @@ class _Race:
                 await self._drop()
                 raise
             reply = self._won
+            self._learn()
         except HeadgateError as error:
             self._stop()
             reply = await self._rescued(error)
@@ -130,8 +139,9 @@ class _Race:
 
     def _fire(self) -> None:
         plan = self._call.plan
-        if self.over or plan is None or not plan.has_next(self._loop.time()) or not self._policy.spend():
+        if self.over or plan is None or not plan.has_next(self._call, self._loop.time()) or not self._policy.spend():
             return
+        self._attempts = len(self._call.record.attempts)
         self._second = self._loop.create_task(self._run_second())
         self._second.add_done_callback(self._second_done)
 
@@ -149,6 +159,14 @@ class _Race:
         self.over = True
         if self._timer is not None:
             self._timer.cancel()
+
+    def _learn(self) -> None:
+        """The first attempt took so long at least: left out, the slow ones would make the quantile too quick."""
+        plan = self._call.plan
+        health = cast("Health | None", plan.deployments[0].health) if plan is not None else None
+        if health is not None:
+            now = self._loop.time()
+            health.latency.observe(now - self._call.started, now, stream=self._call.view.stream)
 
     async def _rescued(self, error: HeadgateError) -> Reply:
         """The first attempt failed for good; the second may still answer."""
@@ -169,5 +187,7 @@ class _Race:
             return
         second.cancel()
         await asyncio.wait({second})
+        if len(self._call.record.attempts) == self._attempts:
+            self._policy.refund()
         if not second.cancelled() and second.exception() is None:
             await second.result().aclose()

@@ -39,6 +39,7 @@ class Limiter:
         "_cut_at",
         "_monotonic",
         "_name",
+        "_peak",
         "_refill",
         "allowed",
         "batch_wait",
@@ -76,6 +77,7 @@ class Limiter:
         self.allowed: float = self._ceiling
         self.bounded = bool(concurrency)
         self.in_flight = 0
+        self._peak = 0
         self.wait = wait
         self.batch_wait = batch_wait
         self.queue = FairQueue(name, limit=queue, batch_share=batch_share, monotonic=monotonic, give_back=self.release)
@@ -98,7 +100,9 @@ class Limiter:
 
     def take(self) -> None:
         """Takes a place that is free."""
-        self.in_flight += 1
+        self.in_flight = under_way = self.in_flight + 1
+        if under_way > self._peak:
+            self._peak = under_way
         if self._credit_until:
             self._credit -= 1
 
@@ -125,11 +129,15 @@ class Limiter:
                 self._serve()
 
     def limited(self, now: float) -> None:
-        """The upstream said 429: fewer at once from here on."""
+        """The upstream said 429: fewer at once from here on than there were at most since the last time.
+
+        Not than there are now: a 429 that comes at a quiet moment, for no reason of ours, costs little then.
+        """
         if not self._adaptive or now - self._cut_at < _CUT_PAUSE:
             return
         self._cut_at = now
-        self.allowed = max(1.0, min(self.allowed, float(self.in_flight)) * _CUT)
+        self.allowed = max(1.0, min(self.allowed, float(self._peak)) * _CUT)
+        self._peak = self.in_flight + 1
         self.bounded = True
 
     def left(self, starts: int, seconds: float) -> None:
@@ -187,7 +195,7 @@ def limit(next: AttemptHandler, limiter: Limiter) -> AttemptHandler:
         call = attempt.call
         if limiter.bounded and limiter.full:
             batch, now = call.record.priority == "batch", monotonic()
-            if not batch and call.plan is not None and call.plan.has_next(now):
+            if not batch and call.plan is not None and call.plan.has_next(call, now):
                 raise attempt.skip(limiter.busy())
             wait = limiter.batch_wait if batch else limiter.wait
             if call.deadline is not None:

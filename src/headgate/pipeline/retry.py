@@ -103,12 +103,17 @@ def retry(
         try:
             reply = await next(attempt)
         except HeadgateError as error:
+            # With its traceback it would hold the frames that hold it.
+            error.__traceback__ = None
             failure = error
         else:
             if budget.left < budget.LIMIT:
                 budget.earn()
             return reply
-        return await again(attempt, failure)
+        try:
+            return await again(attempt, failure)
+        finally:
+            del failure
 
     async def again(attempt: Attempt, failure: HeadgateError) -> Reply:
         call, deployment = attempt.call, attempt.deployment
@@ -119,25 +124,31 @@ def retry(
             else:
                 wait = _wait(attempt, failure, tries)
                 if wait is None:
-                    raise failure
+                    break
                 await asyncio.sleep(wait)
                 tries += 1
             attempt = Attempt(call, deployment, int((monotonic() - call.started) * 1e6))
             try:
                 reply = await next(attempt)
             except HeadgateError as error:
+                error.__traceback__ = None
                 failure = error
                 continue
             budget.earn()
             return reply
+        try:
+            raise failure
+        finally:
+            del failure
 
     def _wait(attempt: Attempt, failure: HeadgateError, tries: int) -> float | None:
         """Returns how long to wait before the next try, None where there is to be none."""
         if tries >= policy.attempts or not is_retryable(failure):
             return None
         now = monotonic()
-        plan, deadline = attempt.call.plan, attempt.call.deadline
-        if not policy.eager and plan is not None and plan.has_next(now):
+        call = attempt.call
+        plan, deadline = call.plan, call.deadline
+        if not policy.eager and plan is not None and plan.has_next(call, now):
             return None
         wait = policy.wait(tries, failure, random)
         if wait is None or (deadline is not None and now + wait >= deadline):

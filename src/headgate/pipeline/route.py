@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import partial
@@ -32,9 +33,15 @@ class Route:
     ``deployments`` are all members of the groups, as written.
     """
 
-    __slots__ = ("_fixed", "_groups", "deployments", "on")
+    __slots__ = ("_first", "_fixed", "_rest", "deployments", "on")
 
-    def __init__(self, groups: Sequence[Group], on: Mapping[str, Sequence[Deployment]] | None = None) -> None:
+    def __init__(
+        self,
+        groups: Sequence[Group],
+        on: Mapping[str, Sequence[Deployment]] | None = None,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.on: Mapping[str, Sequence[Deployment]] = on or {}
         self.deployments = tuple(deployment for group in groups for deployment in group.deployments)
         fixed: list[Deployment] = []
@@ -42,18 +49,19 @@ class Route:
         while left and left[0].is_fixed:
             fixed += left.pop(0).deployments
         self._fixed = tuple(fixed)
-        self._groups = tuple(left)
+        # Where no fixed step comes first, a group does.
+        self._first = left.pop(0) if left and not fixed else None
+        self._rest = partial(_order, tuple(left), monotonic) if left else None
 
     def plan(self, call: Call, now: float) -> Plan:
-        """Returns the plan of one call. Groups are put in order only when a call comes to them."""
-        if not self._groups:
-            return Plan(self._fixed, self.on)
-        if self._fixed:
-            return Plan(self._fixed, self.on, partial(_order, self._groups, call, now))
-        return Plan(self._groups[0].order(call, now), self.on, partial(_order, self._groups[1:], call, now))
+        """Returns the plan of one call. Later groups are put in order only when a call comes to them."""
+        if self._first is None:
+            return Plan(self._fixed, self.on, self._rest)
+        return Plan(self._first.order(call, now), self.on, self._rest)
 
 
-def _order(groups: Sequence[Group], call: Call, now: float) -> list[Deployment]:
+def _order(groups: Sequence[Group], monotonic: Callable[[], float], call: Call) -> list[Deployment]:
+    now = monotonic()
     return [deployment for group in groups for deployment in group.order(call, now)]
 
 
@@ -98,14 +106,16 @@ def route(
 
     async def _walk(call: Call, plan: Plan) -> Reply:
         error: HeadgateError | None = None
-        while (deployment := plan.take()) is not None:
+        while (deployment := plan.take(call)) is not None:
             now = monotonic()
             if call.deadline is not None and now >= call.deadline:
-                raise error or Timeout("The call's deadline has passed.", code="deadline_exceeded", fault="caller")
+                break
             attempt = Attempt(call, deployment, int((now - call.started) * 1e6))
             try:
                 reply = await deployment.handler(attempt)
             except HeadgateError as failure:
+                # With its traceback it would hold this frame, and this frame holds it.
+                failure.__traceback__ = None
                 # What a deployment answered says more than that another was not even asked.
                 if error is None or failure.code not in _NOT_TRIED:
                     error = failure
@@ -114,7 +124,10 @@ def route(
                 continue
             call.record.winner = reply.position
             return reply
-        raise error or Unavailable(f"No deployment is left to try for {call.view.model!r}.", code="plan_exhausted")
+        try:
+            raise error or _unserved(call, monotonic())
+        finally:
+            error = None
 
     return handler
 
@@ -129,6 +142,13 @@ def kind_of(error: HeadgateError) -> str:
     if isinstance(error, UpstreamError):
         return "rate_limited" if error.code == _QUOTA else error.code
     return _KINDS.get(type(error), error.code)
+
+
+def _unserved(call: Call, now: float) -> HeadgateError:
+    """The error of a call for which nothing was even tried."""
+    if call.deadline is not None and now >= call.deadline:
+        return Timeout("The call's deadline has passed.", code="deadline_exceeded", fault="caller")
+    return Unavailable(f"No deployment is left to try for {call.view.model!r}.", code="plan_exhausted")
 
 
 def _may_address(principal: Principal | None, keys_exist: Callable[[], bool]) -> bool:

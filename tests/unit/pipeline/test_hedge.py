@@ -150,6 +150,17 @@ async def test_little_known_is_no_reason_to_hedge(make_call: Callable[..., Call]
     call = stage.call()
     assert stage.policy.delay(call) is None
     await stage.handler(call)
-    assert stage.policy.delay(call) == pytest.approx(0.03)
+    assert stage.policy.delay(call) == pytest.approx(0.033)
     call.view.stream = True
     assert stage.policy.delay(call) is None
+
+
+async def test_slow_calls_that_were_hedged_are_known_as_slow() -> None:
+    """The time that the loser took goes into the quantile: hedging must not make the usual look quicker than it is."""
+    stage = Stage(a=SLOW, b=0.001)
+    call = stage.call()
+    await stage.handler(call)
+    assert call.plan is not None
+    health = call.plan.deployments[0].health
+    assert isinstance(health, Health)
+    assert max(health.latency.unary._ring) > 0.03

@@ -127,7 +127,7 @@ async def test_another_deployment_goes_first(
         other = make_deployment("other/m")
         other.health = Blocked() if blocked else None  # type: ignore[assignment]
         attempt.call.plan = Plan([attempt.deployment, other])
-        attempt.call.plan.take()
+        attempt.call.plan.take(attempt.call)
         inner = Script(BUSY)
         layer = build(inner, clock, eager=eager)
         if tries == 1:
