@@ -57,6 +57,7 @@ class Breaker:
         "_open",
         "_probe_at",
         "_random",
+        "_row",
         "_slow",
         "_slow_rate",
         "_slows",
@@ -86,7 +87,8 @@ class Breaker:
         name: the deployment's, for messages.
         enabled: False never opens; pauses are respected still.
         window: length of the rolling window (s).
-        min_calls: calls in the window below which nothing is concluded.
+        min_calls: calls in the window below which nothing is concluded; so many failures in a row open it in any
+            case, however many successes the window still holds.
         failure_rate, slow_rate: parts of the calls (0..1) from which on it opens.
         slow: seconds to the first content from which on a call is slow; 0.0 counts none.
         open: seconds before a probe; a fifth more or less, so that workers do not probe together.
@@ -109,6 +111,7 @@ class Breaker:
         self.opened = 0
         self._probe_at = 0.0
         self._bucket_end = 0.0
+        self._row = 0
         self._clear()
 
     def refusal(self, now: float) -> Unavailable | None:
@@ -146,6 +149,7 @@ class Breaker:
             self._close()
         if now >= self._bucket_end:
             self._roll(now)
+        self._row = 0
         self._calls[-1] += 1
         if self._slow and seconds >= self._slow:
             self._slows[-1] += 1
@@ -165,8 +169,12 @@ class Breaker:
             self._roll(now)
         if not begun:
             self._calls[-1] += 1
+            self._row += 1
         self._failures[-1] += 1
-        self._judge(now)
+        if self._row >= self._min_calls:
+            self._trip(now)
+        else:
+            self._judge(now)
 
     def forgotten(self, now: float) -> None:
         """An attempt ended that says nothing of the deployment's health: if it was the probe, another may follow."""
@@ -192,6 +200,7 @@ class Breaker:
     def _trip(self, now: float) -> None:
         if self.state == "closed":
             self.opened += 1
+        self._row = 0
         self.state = "open"
         self.guarded = True
         self._probe_at = now + self._wait()

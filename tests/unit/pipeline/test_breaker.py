@@ -76,6 +76,19 @@ def test_it_opens_at_the_failure_rate_and_not_before() -> None:
     assert (refused.code, refused.retry_after) == ("breaker_open", pytest.approx(0.6))
 
 
+def test_an_outage_is_noticed_behind_many_successes() -> None:
+    """Failures in a row open it, though they are few beside what the window holds; a success between starts anew."""
+    state = make()
+    for _ in range(500):
+        state.succeeded(0.1, 100.0)
+    fail(state, 3, 100.0)
+    state.succeeded(0.1, 100.0)
+    fail(state, 3, 100.0)
+    assert state.state == "closed"
+    fail(state, 1, 100.0)
+    assert state.state == "open"
+
+
 def test_too_few_calls_conclude_nothing() -> None:
     """Three failures of three are no rate yet."""
     state = make()
