@@ -102,7 +102,9 @@ class Account:
             record.fault = error.fault
         record.status = call.status_of(None if begun or call.begun or outcome == "cancelled" else error)
         attempts = record.attempts
-        record.cost = attempts[0].cost if len(attempts) == 1 and attempts[0].cost else sum_costs(attempts)
+        # One that has answered says it all: its cost, or that it has no price.
+        alone = len(attempts) == 1 and attempts[0].usage is not None
+        record.cost = attempts[0].cost if alone else sum_costs(attempts)
         self.open -= 1
         call.settle = self._journal.append(record)
 

@@ -85,7 +85,17 @@ def hedge(next: Handler, policies: Mapping[str, HedgePolicy], ticker: Ticker) ->
         if policy is None:
             return await next(call)
         policy.earn()
-        return await _Race(call, next, policy, ticker).run()
+        race = _Race(call, next, policy, ticker)
+        try:
+            reply = await next(call)
+        except (asyncio.CancelledError, HeadgateError) as error:
+            reply = await race.lost(error)
+        else:
+            if race.undisturbed:
+                return reply
+            await race.won()
+        call.record.winner = reply.position
+        return reply
 
     return handler
 
@@ -108,27 +118,27 @@ class _Race:
         self.over = False
         ticker.add(self)
 
-    async def run(self) -> Reply:
-        """Returns the answer that began first; raises the first attempt's error if neither did."""
-        try:
-            reply = await self._next(self._call)
-        except asyncio.CancelledError:
-            self._stop()
-            if self._won is None or (self._task is not None and self._task.uncancel() > 0):
-                # Somebody else's cancellation: the call as such is over.
-                await self._drop()
-                raise
-            reply = self._won
-            self._learn()
-        except HeadgateError as error:
-            self._stop()
-            reply = await self._rescued(error)
-        else:
-            self._stop()
-            if self._second is not None:
-                await self._drop()
-        self._call.record.winner = reply.position
-        return reply
+    @property
+    def undisturbed(self) -> bool:
+        """Ends the race; True where there never was a second attempt."""
+        self._stop()
+        return self._second is None
+
+    async def won(self) -> None:
+        """The first attempt has answered: the second one is over."""
+        await self._drop()
+
+    async def lost(self, error: BaseException) -> Reply:
+        """The first attempt was ended, or has failed: returns the second's answer, or raises."""
+        self._stop()
+        if isinstance(error, HeadgateError):
+            return await self._rescued(error)
+        if self._won is None or (self._task is not None and self._task.uncancel() > 0):
+            # Somebody else's cancellation: the call as such is over.
+            await self._drop()
+            raise error
+        self._learn()
+        return self._won
 
     def lasts(self) -> None:
         """The first attempt has not begun after a moment: from here on it may get company. See ``Ticker``."""
