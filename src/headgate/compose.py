@@ -262,7 +262,7 @@ class Core:
         instead = {
             kind: tuple(self._deployment(step, watched=watched) for step in steps) for kind, steps in model.on.items()
         }
-        return Route(groups, instead)
+        return Route(groups, instead, monotonic=self.clock.monotonic)
 
     def _deployment(self, step: StepSettings, *, watched: bool = False) -> Deployment:
         """Builds one deployment's own chain of layers around its driver."""

@@ -52,17 +52,13 @@ class Group:
         """Returns every deployment in the order in which this call is to try them."""
         if self.is_fixed:
             return self.deployments
-        for one in self.deployments:
-            if _blocked(one, now):
-                break
-        else:
-            chosen = self._choose(self.deployments)
-            return self._stay(call, chosen, now) if self._sticky else chosen
-        # Who would turn the call away comes last.
         free = [one for one in self.deployments if not _blocked(one, now)]
         chosen = self._choose(free) if free else self.deployments
         if self._sticky:
             chosen = self._stay(call, chosen, now)
+        if len(free) == len(self.deployments):
+            return chosen
+        # Who would turn the call away comes last.
         return [*chosen, *(one for one in self.deployments if one not in chosen)]
 
     def _choose(self, among: Sequence[Deployment]) -> Sequence[Deployment]:

@@ -93,7 +93,7 @@ def hedge(next: Handler, policies: Mapping[str, HedgePolicy], ticker: Ticker) ->
         else:
             if race.undisturbed:
                 return reply
-            await race.won()
+            await race.drop()
         call.record.winner = reply.position
         return reply
 
@@ -124,10 +124,6 @@ class _Race:
         self._stop()
         return self._second is None
 
-    async def won(self) -> None:
-        """The first attempt has answered: the second one is over."""
-        await self._drop()
-
     async def lost(self, error: BaseException) -> Reply:
         """The first attempt was ended, or has failed: returns the second's answer, or raises."""
         self._stop()
@@ -135,7 +131,7 @@ class _Race:
             return await self._rescued(error)
         if self._won is None or (self._task is not None and self._task.uncancel() > 0):
             # Somebody else's cancellation: the call as such is over.
-            await self._drop()
+            await self.drop()
             raise error
         self._learn()
         return self._won
@@ -187,10 +183,10 @@ class _Race:
         except HeadgateError:
             raise error from None
         except asyncio.CancelledError:
-            await self._drop()
+            await self.drop()
             raise
 
-    async def _drop(self) -> None:
+    async def drop(self) -> None:
         """Ends the second attempt, which lost, and waits until it has closed its record."""
         second = self._second
         if second is None:
