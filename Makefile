@@ -1,6 +1,6 @@
 # Every target does its own set-up in .venv, from the committed locks; the second run starts at once.
 .DEFAULT_GOAL := help
-.PHONY: help serve test check check-lint check-format check-types check-rooms check-docs bench prove docs docs-serve format lock clean
+.PHONY: help serve demo test check check-lint check-format check-types check-rooms check-docs bench prove docs docs-serve format lock clean
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/sh
 PORT ?= 8080
@@ -23,6 +23,9 @@ help: ## this list
 
 serve: .venv/.runtime-ready ## the gateway on its embedded defaults (PORT=8080, ARGS="--config headgate.yaml")
 	@exec $(BIN)/headgate serve --port $(PORT) $(ARGS)
+
+demo: .venv/.runtime-ready ## four weeks of made-up traffic, served with its console (PORT=8080, ARGS="--calls 1000000")
+	@exec $(BIN)/python scripts/demo --port $(PORT) $(ARGS)
 
 test: .venv/.dev-ready ## all tests (ARGS="-k journal" for some)
 	@$(BIN)/python -m pytest $(ARGS)
