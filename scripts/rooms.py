@@ -18,15 +18,16 @@ ROWS = {
     "dialects": 1,
     **dict.fromkeys(("providers", "guards", "prompts", "stores", "transport", "sim"), 2),
     "pipeline": 3,
-    **dict.fromkeys(("evals", "rollouts", "observe"), 4),
+    **dict.fromkeys(("evals", "rollouts", "observe", "load"), 4),
     **dict.fromkeys(("compose", "config"), 5),
-    **dict.fromkeys(("server", "console", "cli", "client"), 6),
+    **dict.fromkeys(("server", "console", "cli", "client", "check", "setup"), 6),
     "asgi": 7,
     "__main__": 7,
     "": 7,  # headgate/__init__.py: the public face
 }
 # Rooms of one row do not see each other, but for these.
 SIDEWAYS = {("compose", "config"), ("cli", "server"), ("cli", "client"), ("cli", "console"), ("server", "console")}
+SIDEWAYS |= {("cli", "check"), ("cli", "setup")}
 # "pipeline sees ports and Handlers, never providers or stores".
 HIDDEN = {("pipeline", room) for room in ("providers", "stores", "transport", "sim")}
 MAX_LINES = 500
