@@ -8,10 +8,15 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 from tests import postgres as servers
 
 if TYPE_CHECKING:
     from headgate.stores.data import DataDir
+
+# Timing belongs in bench/: a machine that is busy for a moment fails no test.
+settings.register_profile("headgate", deadline=None)
+settings.load_profile("headgate")
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
