@@ -17,6 +17,7 @@ VERBS = {
     "records": ("headgate.cli.records", "List the calls that were made."),
     "record": ("headgate.cli.records", "Tell the whole story of one call."),
     "spend": ("headgate.cli.spend", "Show what calls cost."),
+    "feedback": ("headgate.cli.feedback", "Show what people thought of answers."),
     "estimate": ("headgate.cli.estimate", "Tell what a call would cost before it is made."),
     "prices": ("headgate.cli.prices", "List what deployments cost."),
     "reconcile": ("headgate.cli.reconcile", "Compare the ledger with a provider's export."),

@@ -39,6 +39,8 @@ def tell(story: dict[str, Any]) -> Iterator[str]:
         yield f"lost      {clean(', '.join(story['lost']))} (no counterpart in the upstream's dialect)"
     for name, note in story["notes"].items():
         yield f"note      {clean(name)}: {clean(msgspec.json.encode(note).decode())}"
+    for said in story.get("feedback", ()):
+        yield f"feedback  {_said(said)}"
     yield ""
     yield from _time_line(story)
     yield from _arithmetic(story)
@@ -92,6 +94,15 @@ def _cost(story: dict[str, Any]) -> str:
     if story["unpriced"]:
         notes.append(f"without {story['unpriced']} attempts that have no price")
     return show_money(story["cost"]) + (f" ({', '.join(notes)})" if notes else "")
+
+
+def _said(feedback: dict[str, Any]) -> str:
+    score = "" if feedback["score"] is None else f"score {feedback['score']:g}"
+    label = f"[{clean(feedback['label'])}]" if feedback["label"] else ""
+    comment = clean(feedback["comment"] or "")
+    words = " ".join(word for word in (score, label, comment) if word)
+    who = "a reviewer" if feedback["source"] == "review" else "the caller"
+    return f"{feedback['time'][:19]} from {who}: {words}"
 
 
 def _arithmetic(story: dict[str, Any]) -> Iterator[str]:

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from headgate.client.answer import Answer, Folder
-from headgate.client.request import Request
+from headgate.client.request import LIBRARY, Request
 from headgate.client.stream import Opening, Stream
 from headgate.compose import Core, open_core, prepare
 from headgate.config.changes import FIXED, changes, hold
@@ -20,6 +20,7 @@ from headgate.config.settings import Settings
 from headgate.config.source import Source
 from headgate.core.call import Priority
 from headgate.core.errors import BadRequest, ConfigError, HeadgateError
+from headgate.observe.feedback import Feedbacks, FeedbackTaken
 from headgate.transport.retire import Retirement
 
 Messages = str | Sequence[Mapping[str, Any]]
@@ -64,6 +65,7 @@ class Gateway:
         self._opening: asyncio.Lock | None = None
         self._ending: list[Core] = []
         self._retirement = Retirement()
+        self._feedbacks: Feedbacks | None = None
         self._streams: weakref.WeakSet[Stream] = weakref.WeakSet()
 
     async def __aenter__(self) -> Gateway:
@@ -93,6 +95,9 @@ class Gateway:
         for stream in list(self._streams):
             await stream.aclose()
         await self._retirement.aclose()
+        feedbacks, self._feedbacks = self._feedbacks, None
+        if feedbacks is not None:
+            feedbacks.close()
         await core.aclose()
 
     async def reload(self, settings: Settings | None = None) -> list[str]:
@@ -202,6 +207,9 @@ class Gateway:
             except BaseException:
                 await reply.aclose()
                 raise
+        except HeadgateError as error:
+            error.call_id = call.id
+            raise
         finally:
             if call.settle is not None:
                 await call.settle
@@ -319,6 +327,39 @@ class Gateway:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
         return [results[index] for index in sorted(results)]
+
+    async def feedback(
+        self, id: str, score: float | None = None, label: str = "", comment: str = "", *, once: str = ""
+    ) -> FeedbackTaken:
+        """Says what somebody thought of one call's answer. The same said twice is kept once.
+
+        Args:
+            id: the call's id: ``answer.id``, ``stream.id``, or an error's ``call_id``.
+            score: from 0 (useless) to 1 (just right).
+            label: a word of your own, e.g. ``wrong-answer``; at most 100 characters.
+            comment: free text; at most 4000 characters.
+            once: your word for this one feedback, where the same may be meant twice.
+
+        Returns:
+            What became of it; ``pending`` while the call's Record is on its way to the store.
+
+        Raises:
+            BadRequest: ``invalid_feedback``, ``record_not_found``, ``idempotency_conflict``.
+            Unavailable: the journal does not take it.
+
+        Example:
+            >>> async def main() -> None:
+            ...     async with Gateway() as gateway:
+            ...         answer = await gateway.complete("sim/echo", "Hi")
+            ...         taken = await gateway.feedback(answer.id, score=1, label="good")
+            ...         print(taken.score, taken.label)
+            >>> asyncio.run(main())
+            1.0 good
+        """
+        core = await self._open()
+        if self._feedbacks is None:
+            self._feedbacks = Feedbacks(core.data, core.journal)
+        return await self._feedbacks.give(LIBRARY, id, score=score, label=label, comment=comment, once=once)
 
     def models(self) -> list[str]:
         """Returns the names of the configured models."""

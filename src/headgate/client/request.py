@@ -14,7 +14,7 @@ from headgate.core.record import Record
 if TYPE_CHECKING:
     from headgate.compose import Core
 
-_LIBRARY = Principal("", "library", role="admin", direct=True)
+LIBRARY = Principal("", "library", role="admin", direct=True)
 _WORD_LIMIT = 256
 _TAG_LIMIT = 32
 _LONGEST = 86_400.0
@@ -60,7 +60,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         record.prompt = _word("prompt", self.prompt)
         record.tags = _tags(self.tags)
         deadline = None if self.timeout is None else started + _seconds(self.timeout)
-        return Call(record, face, _body(self.fields), started, deadline=deadline, principal=_LIBRARY)
+        return Call(record, face, _body(self.fields), started, deadline=deadline, principal=LIBRARY)
 
 
 def _body(fields: Mapping[str, Any]) -> bytes:

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from headgate.client.answer import Answer, Folder
 from headgate.core.call import Call
+from headgate.core.errors import HeadgateError
 from headgate.core.event import Frame, TextDelta
 from headgate.core.reply import Reply
 
@@ -38,6 +39,10 @@ class Stream:
         self._loop = asyncio.get_running_loop()
         try:
             self._reply = await self._handle(self._call)
+        except HeadgateError as error:
+            error.call_id = self._call.id
+            await self._settled()
+            raise
         except BaseException:
             await self._settled()
             raise
@@ -60,7 +65,11 @@ class Stream:
     async def __anext__(self) -> Frame:
         if self._reply is None:
             raise RuntimeError(_HOW)
-        frame = await self._reply.__anext__()
+        try:
+            frame = await self._reply.__anext__()
+        except HeadgateError as error:
+            error.call_id = self._call.id
+            raise
         self._folder.feed((frame,))
         return frame
 

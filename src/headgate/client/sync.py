@@ -17,6 +17,7 @@ from headgate.client.stream import Opening, Stream
 from headgate.config.settings import Settings
 from headgate.core.errors import HeadgateError
 from headgate.core.event import Frame
+from headgate.observe.feedback import FeedbackTaken
 
 T = TypeVar("T")
 
@@ -83,6 +84,12 @@ class SyncGateway:
     ) -> list[Answer | HeadgateError]:
         """Completes many requests, as ``Gateway.map``; ``on_done`` runs on the gateway's thread."""
         return self._run(self._gateway.map(requests, concurrency=concurrency, on_done=on_done))
+
+    def feedback(
+        self, id: str, score: float | None = None, label: str = "", comment: str = "", *, once: str = ""
+    ) -> FeedbackTaken:
+        """Says what somebody thought of an answer. Arguments, result and errors as ``Gateway.feedback``."""
+        return self._run(self._gateway.feedback(id, score, label, comment, once=once))
 
     def models(self) -> list[str]:
         """Returns the names of the configured models."""

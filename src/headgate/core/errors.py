@@ -18,10 +18,12 @@ class HeadgateError(Exception):
         retry_after: seconds after which another try makes sense, or None.
         hint: what to do next, or None where the message says it already.
         param: the request field that is to blame, e.g. ``"messages[0].role"``, or None.
+        call_id: in the library, the id of the call that ended with it; else "".
     """
 
     code: str = "internal_error"
     fault: Fault = "gateway"
+    call_id: str = ""
 
     def __init__(
         self,

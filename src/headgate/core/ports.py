@@ -8,6 +8,7 @@ from typing import Protocol
 from headgate.core.call import Attempt, Principal, Settlement
 from headgate.core.errors import HeadgateError
 from headgate.core.event import Frame, Summary
+from headgate.core.feedback import Feedback
 from headgate.core.record import Record
 from headgate.core.reply import Source
 
@@ -141,6 +142,13 @@ class Journal(Protocol):
 
     def append_payload(self, call_id: str, request: bytes, response: bytes) -> None:
         """Writes a call's payloads to their own segment; shed, and counted, when the disk is short."""
+
+    def append_feedback(self, feedback: Feedback) -> Settlement | None:
+        """Takes feedback; returns as ``append``.
+
+        Raises:
+            Unavailable: the disk does not take it; it is not kept.
+        """
 
     def close(self) -> None:
         """Flushes and lets the recorder have it all."""

@@ -14,6 +14,8 @@ from headgate.dialects.base import Dialect
 from headgate.pipeline.auth import admit
 from headgate.server.caller import AsgiCaller, Caller, Receive, Send
 from headgate.server.estimate import PATH, Estimates
+from headgate.server.feedback import PATH as FEEDBACK
+from headgate.server.feedback import FeedbackSurface
 from headgate.server.guard import Guard, Limits
 from headgate.server.intake import check_content, read_settings
 from headgate.server.respond import StreamWriter, render_error, send_json, send_unary
@@ -59,6 +61,7 @@ class App:
         self._keyless = keyless
         self._core: Core | None = None
         self._estimates = Estimates(keyless)
+        self._feedback = FeedbackSurface(keyless)
         self._starting = asyncio.Lock()
         self._dialects: Mapping[str, Dialect] = {}
         self._targets: Mapping[bytes, Dialect] = {}
@@ -128,6 +131,7 @@ class App:
             await self.reloader.stop()
         await self._retirement.aclose()
         core, self._core = self._core, None
+        self._feedback.close()
         admin, self._admin = self._admin, None
         if admin is not None:
             await asyncio.to_thread(admin.close)
@@ -232,10 +236,12 @@ class App:
                 if method not in ("GET", "HEAD"):
                     raise BadRequest(f"{path} takes GET, not {method}.", code="method_not_allowed")
                 return await self._list_models(path[len(_MODELS) + 1 :], core, caller)
-            if dialect is not None or (path == PATH and method != "POST"):
+            if dialect is not None or (path in (PATH, FEEDBACK) and method != "POST"):
                 raise BadRequest(f"{path} takes POST, not {method}.", code="method_not_allowed")
             if path == PATH:
                 return await self._estimates.serve(caller, core, self.limits)
+            if path == FEEDBACK:
+                return await self._feedback.serve(caller, core, self.limits)
             raise BadRequest(f"There is nothing at {path[:100]}.", code="unknown_path")
         except HeadgateError as error:
             await caller.whole(*render_error(error, face))

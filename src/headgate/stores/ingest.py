@@ -11,10 +11,12 @@ import sqlalchemy
 from sqlalchemy import Connection, Engine, Table, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from headgate.core.feedback import Feedback
 from headgate.core.record import Record
+from headgate.stores.feedback_rows import FEEDBACK_COLUMNS, feedback_row
 from headgate.stores.journal.framing import PayloadEntry
 from headgate.stores.rows import COLUMNS, fit_row, to_row
-from headgate.stores.schema import calls, journal_offsets, payloads
+from headgate.stores.schema import calls, feedback, journal_offsets, payloads
 
 _log = logging.getLogger("headgate.recorder")
 # What a row itself can be blamed for; a database that is read-only or lacks a table refuses rows, too, for a while.
@@ -88,6 +90,7 @@ class Ingest:
         self._calls = _Statement(engine, calls, COLUMNS)
         self._copy = _Copy(engine, calls, COLUMNS) if engine.dialect.name == "postgresql" else None
         self._payloads = _Statement(engine, payloads, ("call_id", "stored_ns", "request", "response"))
+        self._feedback = _Statement(engine, feedback, FEEDBACK_COLUMNS)
         self._offsets = _Statement(engine, journal_offsets, ("segment", "owner", "position"), update=("position",))
 
     def positions(self) -> dict[str, int]:
@@ -103,6 +106,7 @@ class Ingest:
         bodies: Sequence[PayloadEntry],
         positions: dict[str, int],
         quarantine: Callable[[object], None],
+        judgements: Sequence[Feedback] = (),
     ) -> None:
         """Writes a batch and the offsets behind it in one transaction. Ids that are there already stay as they are.
 
@@ -110,7 +114,8 @@ class Ingest:
             records: Records, in the journal's order.
             bodies: payloads.
             positions: offset behind the last entry taken, by segment.
-            quarantine: takes a Record or payload that the database will not hold in any form.
+            quarantine: takes what the database will not hold in any form.
+            judgements: feedback.
 
         Raises:
             sqlalchemy.exc.SQLAlchemyError: the database is away or locked; nothing is written.
@@ -118,25 +123,27 @@ class Ingest:
         now = time.time_ns()
         rows = [to_row(record) for record in records]
         kept = [(body.call_id, now, body.request, body.response) for body in bodies]
+        said = [feedback_row(judgement) for judgement in judgements]
         marks = [(segment, self._owner, position) for segment, position in positions.items()]
-        if self._copy is not None and self._copied(rows, kept, marks):
+        if self._copy is not None and self._copied(rows, kept, said, marks):
             return
         try:
             with self.engine.begin() as connection:
-                self._write(connection, rows, kept, marks)
+                self._write(connection, rows, kept, said, marks)
         except _Refused as error:
             _log.error("the database refused a batch of %d, each goes by itself: %s", len(rows), type(error).__name__)
             with self.engine.begin() as connection:
                 for record, row in zip(records, rows, strict=True):
                     if not (self._write_one(connection, row) or self._write_one(connection, fit_row(row))):
                         quarantine(record)
-                for body, values in zip(bodies, kept, strict=True):
-                    try:
-                        with connection.begin_nested():
-                            self._payloads.run(connection, [values])
-                    except _Refused:
-                        quarantine(body)
-                self._write(connection, (), (), marks)
+                for statement, items, values in (
+                    (self._payloads, bodies, kept),
+                    (self._feedback, judgements, said),
+                ):
+                    for item, value in zip(items, values, strict=True):
+                        if not _run_one(connection, statement, value):
+                            quarantine(item)
+                self._write(connection, (), (), (), marks)
 
     def forget(self, segments: Iterable[str]) -> None:
         """Drops the offsets of segments whose files are gone."""
@@ -148,7 +155,11 @@ class Ingest:
                 connection.execute(delete(journal_offsets).where(c.owner == self._owner, c.segment.in_(some)))
 
     def _copied(
-        self, rows: Sequence[tuple[Any, ...]], bodies: Sequence[tuple[Any, ...]], marks: Sequence[tuple[Any, ...]]
+        self,
+        rows: Sequence[tuple[Any, ...]],
+        bodies: Sequence[tuple[Any, ...]],
+        said: Sequence[tuple[Any, ...]],
+        marks: Sequence[tuple[Any, ...]],
     ) -> bool:
         """Whether the quick way took the whole batch; False where a row is there already, or refused."""
         assert self._copy is not None
@@ -156,7 +167,7 @@ class Ingest:
             with self.engine.begin() as connection:
                 if rows:
                     self._copy.run(connection, rows)
-                self._write(connection, (), bodies, marks)
+                self._write(connection, (), bodies, said, marks)
         except _Refused:
             return False
         return True
@@ -166,19 +177,27 @@ class Ingest:
         connection: Connection,
         rows: Sequence[tuple[Any, ...]],
         bodies: Sequence[tuple[Any, ...]],
+        said: Sequence[tuple[Any, ...]],
         marks: Sequence[tuple[Any, ...]],
     ) -> None:
         if rows:
             self._calls.run(connection, rows)
         if bodies:
             self._payloads.run(connection, bodies)
+        if said:
+            self._feedback.run(connection, said)
         if marks:
             self._offsets.run(connection, marks)
 
     def _write_one(self, connection: Connection, row: tuple[Any, ...]) -> bool:
-        try:
-            with connection.begin_nested():
-                self._calls.run(connection, [row])
-        except _Refused:
-            return False
-        return True
+        return _run_one(connection, self._calls, row)
+
+
+def _run_one(connection: Connection, statement: _Statement, row: tuple[Any, ...]) -> bool:
+    """Whether the database takes this row by itself."""
+    try:
+        with connection.begin_nested():
+            statement.run(connection, [row])
+    except _Refused:
+        return False
+    return True

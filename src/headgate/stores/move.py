@@ -16,9 +16,9 @@ from headgate.stores.epoch import bump_epoch
 from headgate.stores.keeper import take_recorder_lock
 from headgate.stores.recorder import Recorder
 from headgate.stores.rows import COLUMNS, fit_row
-from headgate.stores.schema import audit_log, calls, old_secrets, payloads, teams, users, virtual_keys
+from headgate.stores.schema import audit_log, calls, feedback, old_secrets, payloads, teams, users, virtual_keys
 
-COPIED = (teams, users, virtual_keys, old_secrets, audit_log, calls, payloads)
+COPIED = (teams, users, virtual_keys, old_secrets, audit_log, calls, payloads, feedback)
 """The tables that are copied, in this order."""
 
 LEFT = frozenset({"answered", "epoch", "journal_offsets"})

@@ -13,8 +13,9 @@ import msgspec
 from sqlalchemy import ColumnElement, Engine, RowMapping, func, or_, select, tuple_
 
 from headgate.core.errors import BadRequest
+from headgate.stores.feedback_rows import judges, plain_feedback
 from headgate.stores.rows import to_story
-from headgate.stores.schema import calls, payloads, virtual_keys
+from headgate.stores.schema import calls, feedback, payloads, virtual_keys
 
 PAGE = 1000
 LATE_SECONDS = 10.0
@@ -116,7 +117,7 @@ class CallStore:
         return self._engine.dialect.name == "postgresql"
 
     def find(self, id: str) -> dict[str, Any] | None:
-        """Returns the story of one call, with its payloads where they are kept; None for an unknown id.
+        """Returns the story of one call, its feedback, and its payloads where they are kept; None for an unknown id.
 
         ``request_body`` and ``response_body`` are text, or ``base64:…`` where they are none.
         """
@@ -125,7 +126,10 @@ class CallStore:
             if row is None:
                 return None
             bodies = connection.execute(select(payloads).where(payloads.c.call_id == id)).mappings().one_or_none()
+            said = connection.execute(select(feedback).where(judges(id, row["key_id"])).order_by(feedback.c.time_ns))
+            judgements = [plain_feedback(dict(one)) for one in said.mappings()]
         story = to_story(dict(row))
+        story["feedback"] = judgements
         if bodies is not None:
             story["request_body"] = _as_text(bodies["request"])
             story["response_body"] = _as_text(bodies["response"])

@@ -67,7 +67,7 @@ class Recorder:
         assert self._ingest is not None
         batch = self._tails.collect()
         if batch.positions:
-            self._ingest.store(batch.records, batch.payloads, batch.positions, self._quarantine)
+            self._ingest.store(batch.records, batch.payloads, batch.positions, self._quarantine, batch.feedback)
         for name in batch.finished:
             self._tails.remove(name)
         if batch.finished:

@@ -13,6 +13,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Double,
     Index,
     Integer,
     LargeBinary,
@@ -86,6 +87,22 @@ payloads = Table(
     Column("request", LargeBinary, nullable=False),
     Column("response", LargeBinary, nullable=False),
     Index("payloads_by_time", "stored_ns"),
+)
+
+feedback = Table(
+    "feedback",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("call_id", _Id, nullable=False),
+    Column("time_ns", BigInteger, nullable=False),
+    Column("key_id", String, nullable=False),
+    Column("source", String, nullable=False),
+    Column("trusted", Boolean, nullable=False),
+    Column("score", Double),
+    Column("label", String),
+    Column("comment", Text),
+    Index("feedback_by_call", "call_id"),
+    Index("feedback_by_time", "time_ns"),
 )
 
 virtual_keys = Table(

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import msgspec
 
+from headgate.core.feedback import Feedback
 from headgate.core.record import Record
-from headgate.stores.journal.framing import PAYLOAD, RECORD, Entry, PayloadEntry
+from headgate.stores.journal.framing import FEEDBACK, PAYLOAD, RECORD, Entry, PayloadEntry
 from headgate.stores.journal.reader import SegmentReader, save_corrupt
 from headgate.stores.journal.segments import PAYLOADS, list_segments
 
@@ -18,23 +19,25 @@ _log = logging.getLogger("headgate.recorder")
 _PATIENCE_S = 2.0
 _decode_record = msgspec.msgpack.Decoder(Record).decode
 _decode_payload = msgspec.msgpack.Decoder(PayloadEntry).decode
+_decode_feedback = msgspec.msgpack.Decoder(Feedback).decode
 
 
 class Batch:
-    """Entries read and not yet stored: ``records``, ``payloads``, and in ``positions`` the offsets behind them."""
+    """Entries read and not yet stored, by kind, and in ``positions`` the offsets behind them."""
 
-    __slots__ = ("finished", "payloads", "positions", "records")
+    __slots__ = ("feedback", "finished", "payloads", "positions", "records")
 
     def __init__(self) -> None:
         self.records: list[Record] = []
         self.payloads: list[PayloadEntry] = []
+        self.feedback: list[Feedback] = []
         self.positions: dict[str, int] = {}
         self.finished: list[str] = []
 
     @property
     def size(self) -> int:
         """How many entries it holds."""
-        return len(self.records) + len(self.payloads)
+        return len(self.records) + len(self.payloads) + len(self.feedback)
 
 
 class Tails:
@@ -162,6 +165,8 @@ class Tails:
                 batch.records.append(_decode_record(entry.payload))
             elif entry.type == PAYLOAD:
                 batch.payloads.append(_decode_payload(entry.payload))
+            elif entry.type == FEEDBACK:
+                batch.feedback.append(_decode_feedback(entry.payload))
             else:
                 raise msgspec.DecodeError(f"unknown entry type {entry.type}")
         except msgspec.DecodeError as error:

@@ -95,6 +95,8 @@ def _find(ask: Ask) -> Record:
     if not has_role(ask.principal.role, "developer"):
         for body in _BODIES:
             story.pop(body, None)
+        for feedback in story["feedback"]:
+            feedback["comment"] = None
     return Record(story)
 
 
@@ -113,7 +115,7 @@ ROUTES = (
         method="GET",
         path="/records/{id}",
         name="get_record",
-        about="Tells the whole story of one call; what was asked and answered, where kept, to developers only.",
+        about="Tells the whole story of one call; what was asked, answered and commented to developers only.",
         role="viewer",
         does=_find,
         gives=Record,

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Generator
 
+from headgate.core.feedback import Feedback
 from headgate.core.record import Record
 from headgate.stores.journal.writer import JournalWriter
 
@@ -70,6 +71,15 @@ class TickJournal:
     def append_payload(self, call_id: str, request: bytes, response: bytes) -> None:
         """See ``JournalWriter.append_payload``."""
         self._writer.append_payload(call_id, request, response)
+
+    def append_feedback(self, feedback: Feedback) -> Tick | None:
+        """Takes feedback, written at once: it is rare. See ``JournalWriter.append_feedback``."""
+        durable = self._writer.append_feedback(feedback)
+        if durable is None:
+            return None
+        tick = Tick()
+        asyncio.ensure_future(durable).add_done_callback(lambda _: tick.settled())
+        return tick
 
     def close(self) -> None:
         """Writes what waits, and closes the writer."""

@@ -17,9 +17,12 @@ from zlib import crc32
 
 import msgspec
 
+from headgate.core.errors import Unavailable
+from headgate.core.feedback import Feedback
 from headgate.core.record import Record
 from headgate.stores.journal.encoding import encode_plain, new_encoder
 from headgate.stores.journal.framing import (
+    FEEDBACK,
     HEADER,
     HEADER_SIZE,
     MARKER,
@@ -189,6 +192,32 @@ class JournalWriter:
             segment.size += written
             segment.entries += 1
             self.stats.payloads += 1
+
+    def append_feedback(self, feedback: Feedback) -> Awaitable[None] | None:
+        """Writes feedback among the Records; see the port. Nothing of it waits in memory: who gave it can try again.
+
+        Raises:
+            Unavailable: the disk does not take it (``journal_unavailable``).
+        """
+        payload = msgspec.msgpack.encode(feedback)
+        with self._lock:
+            segment = None if self._queue or self._closed else self._segment
+            written = -1
+            if segment is not None:
+                data = frame(FEEDBACK, payload, segment.salt)
+                try:
+                    written = self._write(segment.fd, data)
+                except OSError as error:
+                    written = self._failed(segment, error)
+                if written != len(data):
+                    self._cut(segment)
+                    segment = None
+            if segment is None:
+                message = "The journal does not take the feedback now; send it again."
+                raise Unavailable(message, code="journal_unavailable", retry_after=5.0)
+            segment.size += written
+            segment.entries += 1
+        return None if self._commit is None else self._durable(segment)
 
     def close(self) -> None:
         """Writes what still waits in memory, makes it durable by policy, and frees the locks. Idempotent."""

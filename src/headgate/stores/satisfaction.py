@@ -1,0 +1,189 @@
+"""Reads feedback back: one by one, and as a series of satisfaction next to cost and latency. Loads SQLAlchemy.
+
+Only feedback that its giver may give counts: of the call's own key, or trusted; so what came before its Record counts
+from when that is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import BigInteger, ColumnElement, Engine, Row, case, func, literal_column, or_, select, tuple_
+
+from headgate.core.errors import BadRequest
+from headgate.stores.feedback_rows import plain_feedback
+from headgate.stores.query import Filters, conditions
+from headgate.stores.schema import calls, feedback, virtual_keys
+
+BAD_BELOW = 0.5
+"""A score below this counts as bad."""
+GROUPS = ("hour", "day", "key", "user", "team", "feature", "prompt", "model", "deployment", "label")
+_HOUR_NS, _DAY_NS = 3600 * 10**9, 86_400 * 10**9
+_BUCKETS = {"hour": _HOUR_NS, "day": _DAY_NS}
+_COLUMNS: dict[str, ColumnElement[Any]] = {
+    # Written out: Postgres would take a bound number in SELECT and in GROUP BY for two.
+    **{name: calls.c.time_ns // literal_column(str(size), BigInteger) for name, size in _BUCKETS.items()},
+    "key": calls.c.key_id,
+    "user": calls.c.user_id,
+    "team": calls.c.team,
+    "feature": calls.c.feature,
+    "prompt": calls.c.prompt,
+    "model": calls.c.model,
+    "deployment": calls.c.deployment,
+    "label": feedback.c.label,
+}
+_COUNTS = or_(feedback.c.trusted, feedback.c.key_id == calls.c.key_id)
+_JOIN = calls.join(feedback, (feedback.c.call_id == calls.c.id) & _COUNTS)
+
+
+class Satisfaction(msgspec.Struct):
+    """What one group of calls was thought of, next to what they cost and took.
+
+    Attributes:
+        group: the values that it was grouped by; "" where calls have none.
+        feedback: how many times feedback was given.
+        scored: how many of these have a score.
+        score: their mean, from 0 to 1; None without any.
+        bad: how many scores lie below 0.5.
+        calls: all calls of the group, judged or not; 0 where grouped by label.
+        cost: nano-dollars of them.
+        latency: their mean time to the whole answer (s), None without any that completed.
+    """
+
+    group: tuple[str, ...]
+    feedback: int = 0
+    scored: int = 0
+    score: float | None = None
+    bad: int = 0
+    calls: int = 0
+    cost: int = 0
+    latency: float | None = None
+
+
+class FeedbackStore:
+    """The feedback in a database, for reading."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def page(
+        self,
+        filters: Filters,
+        limit: int,
+        after: tuple[int, str] | None = None,
+        *,
+        label: str | None = None,
+        below: float | None = None,
+    ) -> list[dict[str, Any]]:
+        """Returns at most ``limit`` feedbacks, newest first, each with model, deployment and feature of its call.
+
+        Args:
+            filters: which calls.
+            limit: how many.
+            after: time and id of the last one shown before.
+            label: only with this label.
+            below: only with a score below this.
+        """
+        f, c = feedback.c, calls.c
+        query = select(feedback, c.model, c.deployment, c.feature, c.prompt).select_from(_JOIN).where(*_where(filters))
+        if after is not None:
+            query = query.where(tuple_(f.time_ns, f.id) < tuple_(*after))
+        if label is not None:
+            query = query.where(f.label == label)
+        if below is not None:
+            query = query.where(f.score < below)
+        query = query.order_by(f.time_ns.desc(), f.id.desc()).limit(limit)
+        more = ("model", "deployment", "feature", "prompt")
+        with self._engine.connect() as connection:
+            rows = connection.execute(query).mappings().all()
+        return [{**plain_feedback(dict(row)), **{name: row[name] for name in more}} for row in rows]
+
+    def series(self, groups: Sequence[str], filters: Filters, *, beside: bool = True) -> list[Satisfaction]:
+        """Returns the satisfaction of each group that has feedback, in the order of their names or times.
+
+        Args:
+            groups: of ``GROUPS``; none for one sum of all.
+            filters: which calls; hours and days are those of the calls.
+            beside: whether their number, cost and latency are wanted, too; that reads all calls of the time.
+
+        Raises:
+            BadRequest: a group or filter that does not exist.
+        """
+        for name in groups:
+            if name not in GROUPS:
+                raise BadRequest(f"unknown group {name!r}: one of {', '.join(GROUPS)}", param="by")
+        columns = [_COLUMNS[name].label(f"by_{n}") for n, name in enumerate(groups)]
+        query = select(*columns, *_sums()).select_from(_JOIN).where(*_where(filters)).group_by(*columns)
+        names = self._key_names() if "key" in groups else {}
+        with self._engine.connect() as connection:
+            rows = [_satisfaction(groups, row, names) for row in connection.execute(query)]
+            found = {one.group: one for one in rows if one.feedback}
+            if beside and "label" not in groups:
+                totals = select(*columns, *_totals()).where(*conditions(filters)).group_by(*columns)
+                for row in connection.execute(totals):
+                    one = found.get(_group(groups, row, names))
+                    if one is not None:
+                        _add_totals(one, row[len(groups) :])
+        return [found[group] for group in sorted(found)]
+
+    def scores(self, since_ns: int, until_ns: int, filters: Filters | None = None) -> tuple[int, float | None]:
+        """Returns how many scores were given in a time, by when they were given, and their mean. Cheap; for alerts."""
+        c = feedback.c
+        inside = (c.time_ns >= since_ns, c.time_ns < until_ns, c.score.is_not(None))
+        query = select(func.count(), func.avg(c.score)).select_from(_JOIN)
+        query = query.where(*inside, *conditions(filters or Filters()))
+        with self._engine.connect() as connection:
+            count, mean = connection.execute(query).one()
+        return int(count), None if mean is None else float(mean)
+
+    def _key_names(self) -> dict[str, str]:
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(virtual_keys.c.id, virtual_keys.c.name)).all()
+        return {row.id: row.name for row in rows}
+
+
+def _where(filters: Filters) -> list[ColumnElement[bool]]:
+    found = conditions(filters)
+    if filters.since_ns is not None:
+        # Nobody judges a call before it is made: the index by time serves. An hour for clocks that disagree.
+        found.append(feedback.c.time_ns >= filters.since_ns - _HOUR_NS)
+    return found
+
+
+def _sums() -> tuple[ColumnElement[Any], ...]:
+    score = feedback.c.score
+    bad = func.sum(case((score < BAD_BELOW, 1), else_=0))
+    return func.count(), func.count(score), func.avg(score), bad
+
+
+def _totals() -> tuple[ColumnElement[Any], ...]:
+    took = func.avg(case((calls.c.outcome == "completed", calls.c.duration_us)))
+    return func.count(), func.sum(calls.c.cost), took
+
+
+def _satisfaction(groups: Sequence[str], row: Row[Any], names: dict[str, str]) -> Satisfaction:
+    given, scored, mean, bad = row[len(groups) :]
+    score = None if mean is None else float(mean)
+    return Satisfaction(_group(groups, row, names), int(given), int(scored), score, int(bad or 0))
+
+
+def _add_totals(one: Satisfaction, totals: Sequence[Any]) -> None:
+    count, cost, took = totals
+    one.calls, one.cost = int(count), int(cost or 0)
+    one.latency = None if took is None else float(took) / 1e6
+
+
+def _group(groups: Sequence[str], row: Row[Any], names: dict[str, str]) -> tuple[str, ...]:
+    return tuple(_show(name, value, names) for name, value in zip(groups, row, strict=False))
+
+
+def _show(name: str, value: Any, names: dict[str, str]) -> str:
+    if name in _BUCKETS:
+        moment = datetime.fromtimestamp(int(value) * _BUCKETS[name] / 1e9, UTC)
+        return moment.date().isoformat() if name == "day" else moment.isoformat(timespec="minutes")[:16]
+    if name == "key" and value in names:
+        return f"{names[value]} ({value})"
+    return "" if value is None else str(value)
