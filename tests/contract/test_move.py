@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from headgate.cli.main import main
 from headgate.core.clock import Ids
@@ -15,14 +15,16 @@ from headgate.core.errors import ConfigError
 from headgate.core.record import Record
 from headgate.core.usage import Usage
 from headgate.stores.data import DataDir
+from headgate.stores.ingest import Ingest
 from headgate.stores.keeper import take_recorder_lock
 from headgate.stores.keyring import digest_of
 from headgate.stores.keys import KeySpec
-from headgate.stores.move import COPIED, LEFT, copy_store
+from headgate.stores.move import COPIED, LEFT, ROLLED, copy_store
 from headgate.stores.query import CallStore, Filters
 from headgate.stores.recorder import Recorder
 from headgate.stores.registry import Registry
 from headgate.stores.schema import calls, metadata
+from headgate.stores.stats import StatsStore
 
 IDS = Ids()
 
@@ -130,6 +132,34 @@ def test_nothing_to_copy_from_or_to(file: DataDir, shared: DataDir, tmp_path: Pa
         copy_store(DataDir(tmp_path / "empty", url=shared.url))
 
 
+def test_figures_arrive_with_the_calls_and_without(file: DataDir, shared: DataDir) -> None:
+    """What retention has deleted still counts; what is there already counts once; copying again changes nothing."""
+    hour = 3600 * 10**9
+    old = [Record(IDS.new(), n * hour, model="m", duration_us=9) for n in range(50)]
+    kept = [Record(IDS.new(), 50 * hour + n, model="m", duration_us=9) for n in range(7)]
+    write(file, *old, *kept)
+    recorder = Recorder(file)
+    recorder.drain()
+    recorder.close()
+    engine = file.open_engine()
+    expected = StatsStore(engine).total(Filters())
+    assert Ingest(engine, file.owner).fold()
+    with engine.begin() as connection:
+        connection.execute(delete(calls).where(calls.c.time_ns < 49 * hour))
+    engine.dispose()
+    shared.prepare()
+    target = shared.open_engine()
+    Ingest(target, "another").store(kept[:2], [], {}, lambda refused: None)
+    for _ in range(2):
+        copy_store(shared)
+        stats = StatsStore(target)
+        for filters, count in ((Filters(), 57), (Filters(since_ns=24 * hour, until_ns=49 * hour), 25)):
+            assert stats.total(filters).calls == count
+        assert stats.total(Filters()).counts() == expected.counts()
+        assert sum(figures.calls for _, figures in stats.series(Filters(since_ns=0, until_ns=60 * hour), hour)) == 57
+    target.dispose()
+
+
 def test_every_table_is_copied_or_left_on_purpose() -> None:
     """A new table has to be put on one side."""
-    assert {table.name for table in COPIED} | LEFT == set(metadata.tables)
+    assert {table.name for table in COPIED} | LEFT | ROLLED == set(metadata.tables)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy
 from sqlalchemy import Connection, Engine, Table, delete, select
@@ -13,8 +13,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from headgate.core.feedback import Feedback
 from headgate.core.record import Record
+from headgate.stores.backlog import RollupBacklog
 from headgate.stores.feedback_rows import FEEDBACK_COLUMNS, feedback_row
 from headgate.stores.journal.framing import PayloadEntry
+from headgate.stores.rollups import RollupWriter
 from headgate.stores.rows import COLUMNS, fit_row, to_row
 from headgate.stores.schema import calls, feedback, journal_offsets, payloads
 
@@ -43,13 +45,28 @@ class _Statement:
         )
         self._named = order is None
 
-    def run(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+    def run(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> int:
+        """Returns how many rows were written; one that was there already and is not to be changed is none."""
         values: Any = rows
         if self._named:
             values = [dict(zip(self._columns, row, strict=True)) for row in rows]
         elif self._order is not None:
             values = [tuple(row[i] for i in self._order) for row in rows]
-        connection.exec_driver_sql(self._sql, values)
+        return connection.exec_driver_sql(self._sql, values).rowcount
+
+
+class _KnownError(Exception):
+    """Some calls of a batch are in the database already."""
+
+
+class _Batch(NamedTuple):
+    """What one transaction writes, as rows; ``records`` are those that ``calls`` were made of."""
+
+    records: Sequence[Record] = ()
+    calls: Sequence[tuple[Any, ...]] = ()
+    payloads: Sequence[tuple[Any, ...]] = ()
+    feedback: Sequence[tuple[Any, ...]] = ()
+    offsets: Sequence[tuple[Any, ...]] = ()
 
 
 class _Copy:
@@ -92,6 +109,8 @@ class Ingest:
         self._payloads = _Statement(engine, payloads, ("call_id", "stored_ns", "request", "response"))
         self._feedback = _Statement(engine, feedback, FEEDBACK_COLUMNS)
         self._offsets = _Statement(engine, journal_offsets, ("segment", "owner", "position"), update=("position",))
+        self._rollups = RollupWriter(engine, owner)
+        self._backlog = RollupBacklog(engine, self._rollups)
 
     def positions(self) -> dict[str, int]:
         """Returns how far each of this directory's segments has been read."""
@@ -121,29 +140,35 @@ class Ingest:
             sqlalchemy.exc.SQLAlchemyError: the database is away or locked; nothing is written.
         """
         now = time.time_ns()
-        rows = [to_row(record) for record in records]
-        kept = [(body.call_id, now, body.request, body.response) for body in bodies]
-        said = [feedback_row(judgement) for judgement in judgements]
-        marks = [(segment, self._owner, position) for segment, position in positions.items()]
-        if self._copy is not None and self._copied(rows, kept, said, marks):
-            return
+        batch = _Batch(
+            records,
+            [to_row(record) for record in records],
+            [(body.call_id, now, body.request, body.response) for body in bodies],
+            [feedback_row(judgement) for judgement in judgements],
+            [(segment, self._owner, position) for segment, position in positions.items()],
+        )
+        self._rollups.open()
         try:
-            with self.engine.begin() as connection:
-                self._write(connection, rows, kept, said, marks)
-        except _Refused as error:
-            _log.error("the database refused a batch of %d, each goes by itself: %s", len(rows), type(error).__name__)
-            with self.engine.begin() as connection:
-                for record, row in zip(records, rows, strict=True):
-                    if not (self._write_one(connection, row) or self._write_one(connection, fit_row(row))):
-                        quarantine(record)
-                for statement, items, values in (
-                    (self._payloads, bodies, kept),
-                    (self._feedback, judgements, said),
-                ):
-                    for item, value in zip(items, values, strict=True):
-                        if not _run_one(connection, statement, value):
-                            quarantine(item)
-                self._write(connection, (), (), (), marks)
+            if self._copy is not None and self._copied(batch):
+                return
+            try:
+                self._stored(batch)
+            except (*_Refused, _KnownError) as error:
+                name = type(error).__name__
+                _log.error("the database refused a batch of %d, each goes by itself: %s", len(records), name)
+                self._reopen()
+                self._store_each(batch, bodies, judgements, quarantine)
+        except BaseException:
+            self._rollups.forget()
+            raise
+
+    def catch_up(self) -> int:
+        """Adds some calls of an older release to the rollups. Returns how many; 0 once there are none left."""
+        return self._backlog.step()
+
+    def fold(self) -> bool:
+        """Makes one day of its hours, if one is over. Returns whether it did."""
+        return self._rollups.fold(time.time_ns())
 
     def forget(self, segments: Iterable[str]) -> None:
         """Drops the offsets of segments whose files are gone."""
@@ -154,50 +179,92 @@ class Ingest:
                 some = names[start : start + 500]
                 connection.execute(delete(journal_offsets).where(c.owner == self._owner, c.segment.in_(some)))
 
-    def _copied(
-        self,
-        rows: Sequence[tuple[Any, ...]],
-        bodies: Sequence[tuple[Any, ...]],
-        said: Sequence[tuple[Any, ...]],
-        marks: Sequence[tuple[Any, ...]],
-    ) -> bool:
+    def _copied(self, batch: _Batch) -> bool:
         """Whether the quick way took the whole batch; False where a row is there already, or refused."""
         assert self._copy is not None
         try:
             with self.engine.begin() as connection:
-                if rows:
-                    self._copy.run(connection, rows)
-                self._write(connection, (), bodies, said, marks)
+                if batch.calls:
+                    self._copy.run(connection, batch.calls)
+                    self._rollups.add(connection, batch.records)
+                self._write(connection, batch._replace(calls=()))
         except _Refused:
+            self._reopen()
             return False
         return True
 
-    def _write(
+    def _stored(self, batch: _Batch) -> None:
+        """Writes a batch; of calls of which some are there already, those that are new."""
+        try:
+            with self.engine.begin() as connection:
+                self._write(connection, batch)
+        except _KnownError:
+            self._reopen()
+            fresh = self._unknown(batch.records)
+            with self.engine.begin() as connection:
+                self._write(connection, batch._replace(records=fresh, calls=[to_row(record) for record in fresh]))
+
+    def _write(self, connection: Connection, batch: _Batch) -> None:
+        if batch.calls:
+            if self._calls.run(connection, batch.calls) != len(batch.calls):
+                raise _KnownError
+            self._rollups.add(connection, batch.records)
+        if batch.payloads:
+            self._payloads.run(connection, batch.payloads)
+        if batch.feedback:
+            self._feedback.run(connection, batch.feedback)
+        if batch.offsets:
+            self._offsets.run(connection, batch.offsets)
+
+    def _store_each(
         self,
-        connection: Connection,
-        rows: Sequence[tuple[Any, ...]],
-        bodies: Sequence[tuple[Any, ...]],
-        said: Sequence[tuple[Any, ...]],
-        marks: Sequence[tuple[Any, ...]],
+        batch: _Batch,
+        bodies: Sequence[PayloadEntry],
+        judgements: Sequence[Feedback],
+        quarantine: Callable[[object], None],
     ) -> None:
-        if rows:
-            self._calls.run(connection, rows)
-        if bodies:
-            self._payloads.run(connection, bodies)
-        if said:
-            self._feedback.run(connection, said)
-        if marks:
-            self._offsets.run(connection, marks)
+        with self.engine.begin() as connection:
+            stored = []
+            for record, row in zip(batch.records, batch.calls, strict=True):
+                written = _run_one(connection, self._calls, row)
+                if written is None:
+                    written = _run_one(connection, self._calls, fit_row(row))
+                if written is None:
+                    quarantine(record)
+                elif written:
+                    stored.append(record)
+            for statement, items, values in (
+                (self._payloads, bodies, batch.payloads),
+                (self._feedback, judgements, batch.feedback),
+            ):
+                for item, value in zip(items, values, strict=True):
+                    if _run_one(connection, statement, value) is None:
+                        quarantine(item)
+            if stored:
+                self._rollups.add(connection, stored)
+            self._write(connection, _Batch(offsets=batch.offsets))
 
-    def _write_one(self, connection: Connection, row: tuple[Any, ...]) -> bool:
-        return _run_one(connection, self._calls, row)
+    def _unknown(self, records: Sequence[Record]) -> list[Record]:
+        """Returns those whose ids are not in the database, each once: nothing may be counted twice."""
+        found = {record.id: record for record in records}
+        ids = list(found)
+        with self.engine.connect() as connection:
+            for start in range(0, len(ids), 500):
+                known = select(calls.c.id).where(calls.c.id.in_(ids[start : start + 500]))
+                for id in connection.execute(known).scalars():
+                    del found[id]
+        return list(found.values())
+
+    def _reopen(self) -> None:
+        """What a failed transaction left in memory is read again."""
+        self._rollups.forget()
+        self._rollups.open()
 
 
-def _run_one(connection: Connection, statement: _Statement, row: tuple[Any, ...]) -> bool:
-    """Whether the database takes this row by itself."""
+def _run_one(connection: Connection, statement: _Statement, row: tuple[Any, ...]) -> int | None:
+    """Returns how many rows that made, 0 or 1; None where the database refuses it."""
     try:
         with connection.begin_nested():
-            statement.run(connection, [row])
+            return statement.run(connection, [row])
     except _Refused:
-        return False
-    return True
+        return None

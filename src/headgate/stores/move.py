@@ -14,6 +14,7 @@ from headgate.stores.data import DATABASE, DataDir
 from headgate.stores.database import open_engine, sqlite_url
 from headgate.stores.epoch import bump_epoch
 from headgate.stores.keeper import take_recorder_lock
+from headgate.stores.move_rollups import MovedRollups
 from headgate.stores.recorder import Recorder
 from headgate.stores.rows import COLUMNS, fit_row
 from headgate.stores.schema import audit_log, calls, feedback, old_secrets, payloads, teams, users, virtual_keys
@@ -21,9 +22,12 @@ from headgate.stores.schema import audit_log, calls, feedback, old_secrets, payl
 COPIED = (teams, users, virtual_keys, old_secrets, audit_log, calls, payloads, feedback)
 """The tables that are copied, in this order."""
 
-LEFT = frozenset({"answered", "epoch", "journal_offsets"})
+LEFT = frozenset({"answered", "epoch", "journal_offsets", "backlog"})
 """The tables that mean nothing elsewhere: each database counts its own changes and remembers its own answers, and the
 journal is read to its end."""
+
+ROLLED = frozenset({"minutes", "hours", "days", "rollup_shards"})
+"""The tables that are made of the calls that arrive; ``stores.move_rollups`` carries what no call is left of."""
 
 BATCH = 2000
 
@@ -56,7 +60,8 @@ def copy_store(data: DataDir) -> dict[str, int]:
             _read_journal(DataDir(data.path))
         source, target = open_engine(sqlite_url(file)), data.open_engine()
         try:
-            counts = {table.name: _copy_table(source, target, table) for table in COPIED}
+            rollups = MovedRollups(source, target, data.owner)
+            counts = {table.name: _copy_table(source, target, table, rollups) for table in COPIED}
             with target.begin() as connection:
                 bump_epoch(connection)
         finally:
@@ -79,12 +84,16 @@ def _read_journal(file: DataDir) -> None:
         recorder.close()
 
 
-def _copy_table(source: Engine, target: Engine, table: Table) -> int:
+def _copy_table(source: Engine, target: Engine, table: Table, rollups: MovedRollups) -> int:
     count = 0
     statement = postgresql.insert(table).on_conflict_do_nothing()
     for rows in _batches(source, table):
         with target.begin() as connection:
-            connection.execute(statement, rows)
+            if table is calls:
+                new = set(connection.execute(statement.returning(calls.c.id), rows).scalars())
+                rollups.add(connection, [row for row in rows if row["id"] in new])
+            else:
+                connection.execute(statement, rows)
         count += len(rows)
     return count
 

@@ -68,6 +68,8 @@ class Recorder:
         batch = self._tails.collect()
         if batch.positions:
             self._ingest.store(batch.records, batch.payloads, batch.positions, self._quarantine, batch.feedback)
+        if batch.size < self._limit // 2:
+            self._ingest.catch_up()
         for name in batch.finished:
             self._tails.remove(name)
         if batch.finished:
@@ -91,6 +93,9 @@ class Recorder:
         if self._engine is None:
             return
         retention = load_retention(self._data.path)
+        for _ in range(20):
+            if self._ingest is None or not self._ingest.fold():
+                break
         for _ in range(20):
             if not sweep(self._engine, retention):
                 break
@@ -219,6 +224,8 @@ class RecorderProcess:
             self._lock = take_recorder_lock(self._data.path)
         except OSError:
             return True
+        # Somebody else may have recorded in between: what is known of the database is not true any more.
+        self._recorder.close()
         return self._lock is None
 
     def _is_there(self) -> bool:

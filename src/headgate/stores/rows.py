@@ -168,6 +168,48 @@ def _others(attempts: list[AttemptRecord], deployment: str | None) -> str | None
     return f"|{'|'.join(sorted(others))}|" if others else None
 
 
+def to_record(row: Mapping[str, Any]) -> Record:
+    """Returns a row of ``calls`` as the Record that it was made of; what a cut was lost in the row stays lost."""
+    detail = _read_detail(row["detail"])
+    return Record(
+        row["id"],
+        row["time_ns"],
+        detail.version,
+        row["key_id"],
+        detail.key_name,
+        row["user_id"] or "",
+        row["team"] or "",
+        row["feature"] or "",
+        msgspec.json.decode(row["tags"], type=dict[str, str]) if row["tags"] else {},
+        row["trace"] or "",
+        row["session"] or "",
+        detail.priority,
+        row["dialect"],
+        row["model"],
+        bool(row["stream"]),
+        row["outcome"],
+        row["status"],
+        row["error"] or "",
+        detail.error_message,
+        detail.fault,
+        row["finish"] or "",
+        detail.wire_finish,
+        detail.usage,
+        detail.attempts,
+        detail.winner,
+        row["first_content_us"],
+        row["duration_us"],
+        detail.request_bytes,
+        detail.response_bytes,
+        detail.max_tokens,
+        detail.lost,
+        detail.payloads,
+        detail.notes,
+        row["cost"],
+        row["prompt"] or "",
+    )
+
+
 def billed_attempts(detail: bytes) -> list[AttemptRecord]:
     """Returns the attempts in a row's ``detail`` that cost something, or may have."""
     return [attempt for attempt in _read_detail(detail).attempts if attempt.cost or attempt.unpriced]

@@ -9,6 +9,8 @@ Money is integers of nano-dollars: ``cost`` of all attempts that have a price (N
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -195,4 +197,66 @@ epoch = Table(
     metadata,
     Column("name", String, primary_key=True),
     Column("value", BigInteger, nullable=False),
+)
+
+
+def _figures() -> tuple[Column[Any], ...]:
+    """The columns of a rollup row behind its key, see ``figures.Figures``; NULL for 0. ``more``: what has a name."""
+    small = ("calls", "completed", "failed", "cancelled", "refused")
+    large = ("input_tokens", "output_tokens", "cached_tokens", "cost", "lost_cost")
+    rest = ("unpriced", "attempts", "fallbacks", "empty")
+    return (
+        *(Column(name, Integer) for name in small),
+        *(Column(name, BigInteger) for name in large),
+        *(Column(name, Integer) for name in rest),
+        Column("more", LargeBinary, nullable=False),
+    )
+
+
+# Rollups: what calls came to, by time and one thing more. ``bucket`` is the minute, hour or day (UTC) since 1970 in
+# which calls began. Each data directory adds to rows of its own (``shard``): recorders never wait for each other.
+minutes = Table(
+    "minutes",
+    metadata,
+    Column("bucket", Integer, primary_key=True, autoincrement=False),
+    Column("model", String, primary_key=True),
+    Column("deployment", String, primary_key=True),
+    Column("outcome", String, primary_key=True),
+    Column("status", Integer, primary_key=True, autoincrement=False),
+    Column("shard", Integer, primary_key=True, autoincrement=False),
+    *_figures(),
+    sqlite_with_rowid=False,
+)
+
+# ``dimension`` is an index of ``rollups.DIMENSIONS``, ``value`` the key's id, user, team, … "" for none.
+hours, days = (
+    Table(
+        name,
+        metadata,
+        Column("dimension", SmallInteger, primary_key=True, autoincrement=False),
+        Column("bucket", Integer, primary_key=True, autoincrement=False),
+        Column("value", _Id, primary_key=True),
+        Column("shard", Integer, primary_key=True, autoincrement=False),
+        *_figures(),
+        sqlite_with_rowid=False,
+    )
+    for name in ("hours", "days")
+)
+
+# Days before ``folded`` of a shard stand in ``days``, too.
+rollup_shards = Table(
+    "rollup_shards",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("owner", String, nullable=False, unique=True),
+    Column("folded", Integer, nullable=False),
+)
+
+# What is still to be done with calls from before: those with ``n`` above ``position``, up to ``goal``.
+backlog = Table(
+    "backlog",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("position", BigInteger, nullable=False),
+    Column("goal", BigInteger, nullable=False),
 )

@@ -1,0 +1,256 @@
+"""Answers questions about many calls: totals, series in time, the top of each dimension, what moved. Loads SQLAlchemy.
+
+Any stretch of time is answered exactly, from rollups: whole days, hours and minutes from their rows, the edges from the
+calls themselves. A question about one dimension (``rollups.DIMENSIONS``; model and deployment together count as one,
+the arm) costs a few milliseconds however many calls there were. One that crosses dimensions (a key's calls for a
+model), or asks for what rollups do not know (a trace, a tag), reads calls: exact as well, but slower. Calls that
+retention has deleted still count in whole hours, and in whole days for two years.
+
+Callers: ``headgate stats``, the admin API, console, alerts. All of them ask by ``query.Filters``::
+
+    stats = StatsStore(engine)
+    hour = stats.total(Filters(since_ns=now - 3600 * 10**9))
+    hour.calls, hour.error_rate, hour.cost, hour.errors, hour.latency.quantile(0.95)  # see figures.Figures
+    stats.series(Filters(since_ns=…, model="fast"), step_ns=60 * 10**9)  # [(start in ns, Figures), …], no gaps
+    stats.top("user", Filters(since_ns=…), limit=10, order="cost")  # [Group(value, label, figures), …]
+    stats.movers("model", Filters(since_ns=…, until_ns=…))  # [Mover(value, label, now, before), …]
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import msgspec
+from sqlalchemy import Connection, Engine, func, select
+
+from headgate.core.errors import BadRequest
+from headgate.stores.backlog import is_behind
+from headgate.stores.figures import COUNTS, Figures
+from headgate.stores.query import Filters
+from headgate.stores.rollups import DAY_NS, HOUR_NS, MINUTE_NS, figure_columns
+from headgate.stores.schema import minutes, virtual_keys
+from headgate.stores.spans import Cover, Piece, cover, start_of
+from headgate.stores.view import EVER, View, scan
+
+ORDERS = ("calls", "cost", "failed", "input_tokens", "output_tokens")
+"""What the top can be ordered by."""
+
+MOST_POINTS = 10_000
+_BATCH = 1000
+
+
+class Group(msgspec.Struct):
+    """The calls of one key, user, model, …: ``value`` is its id or name ("" for none), ``label`` how it is shown."""
+
+    value: str
+    label: str
+    figures: Figures
+
+
+class Mover(msgspec.Struct):
+    """As ``Group``, with the figures of the stretch of the same length before."""
+
+    value: str
+    label: str
+    now: Figures
+    before: Figures
+
+
+class StatsStore:
+    """The figures of the calls in a database, for reading."""
+
+    def __init__(self, engine: Engine, *, time_ns: Callable[[], int] = time.time_ns) -> None:
+        self._engine = engine
+        self._time_ns = time_ns
+
+    def total(self, filters: Filters) -> Figures:
+        """Returns the sums of all calls that the filters let pass.
+
+        Raises:
+            BadRequest: a filter can not be understood.
+        """
+        return self._collect(View.of(filters), DAY_NS, EVER).get((0, ""), Figures())
+
+    def series(self, filters: Filters, step_ns: int) -> list[tuple[int, Figures]]:
+        """Returns the sums of each step in time, in order, empty steps too; the first and the last may be cut short.
+
+        Args:
+            filters: which calls; ``since_ns`` must be set. Without ``until_ns`` the series ends now.
+            step_ns: whole minutes, in ns; steps begin at its multiples since 1970 (UTC).
+
+        Raises:
+            BadRequest: no ``since_ns``, a step that is none, more than ``MOST_POINTS`` steps.
+        """
+        since, until = filters.since_ns, filters.until_ns
+        end = self._time_ns() if until is None else until
+        if since is None:
+            raise BadRequest("a series needs a beginning", code="invalid_value", param="since")
+        if step_ns < MINUTE_NS or step_ns % MINUTE_NS:
+            raise BadRequest("a step is whole minutes", code="invalid_value", param="step")
+        first, last = since // step_ns, max(since, end - 1) // step_ns
+        if last - first >= MOST_POINTS:
+            raise BadRequest(
+                f"at most {MOST_POINTS} steps at once: take longer ones", code="invalid_value", param="step"
+            )
+        points = {number: Figures() for number in range(first, last + 1)}
+        unit = next(unit for unit in (DAY_NS, HOUR_NS, MINUTE_NS) if step_ns % unit == 0)
+        for (start, _), figures in self._collect(View.of(filters), unit, step_ns).items():
+            if start // step_ns in points:
+                points[start // step_ns] = figures
+        return [(number * step_ns, figures) for number, figures in points.items()]
+
+    def top(self, group: str, filters: Filters, limit: int = 10, order: str = "calls") -> list[Group]:
+        """Returns the groups that come first by one figure.
+
+        Args:
+            group: one of ``view.GROUPS``.
+            filters: which calls.
+            limit: most groups.
+            order: one of ``ORDERS``.
+
+        Raises:
+            BadRequest: an unknown group, order or filter.
+        """
+        if order not in ORDERS:
+            raise BadRequest(
+                f"unknown order {order!r}: one of {', '.join(ORDERS)}", code="invalid_value", param="order"
+            )
+        view = View.of(filters, group)
+        with self._engine.connect() as connection:
+            plan = self._plan(connection, view, DAY_NS)
+            found, edges = _sums(connection, view, plan)
+            names = sorted(found, key=lambda name: (-getattr(found[name], order), name))[:limit]
+            chosen = {name: edges.get(name, Figures()) for name in names}
+            if plan is not None:
+                for piece in plan.pieces:
+                    _add_rows(connection, view, piece, lambda _, name: chosen.get(name), names)
+        labels = self._labels(group)
+        return [Group(name, labels.get(name, name), figures) for name, figures in chosen.items()]
+
+    def groups(self, group: str, filters: Filters) -> dict[str, Figures]:
+        """Returns the plain numbers (``figures.COUNTS``) of every group; of the rest, nothing that is complete.
+
+        Raises:
+            BadRequest: see ``top``.
+        """
+        view = View.of(filters, group)
+        with self._engine.connect() as connection:
+            return _sums(connection, view, self._plan(connection, view, DAY_NS))[0]
+
+    def movers(self, group: str, filters: Filters, limit: int = 10, order: str = "cost") -> list[Mover]:
+        """Returns the groups whose figure changed most against the stretch of the same length before.
+
+        Args:
+            group, limit, order: as for ``top``.
+            filters: which calls; ``since_ns`` must be set.
+
+        Raises:
+            BadRequest: see ``top``; or no ``since_ns``.
+        """
+        if filters.since_ns is None:
+            raise BadRequest("what moved since when?", code="invalid_value", param="since")
+        if order not in ORDERS:
+            raise BadRequest(
+                f"unknown order {order!r}: one of {', '.join(ORDERS)}", code="invalid_value", param="order"
+            )
+        end = self._time_ns() if filters.until_ns is None else filters.until_ns
+        earlier = msgspec.structs.replace(
+            filters, since_ns=max(0, 2 * filters.since_ns - end), until_ns=filters.since_ns
+        )
+        now, before = self.groups(group, filters), self.groups(group, earlier)
+        none, labels = Figures(), self._labels(group)
+        movers = [
+            Mover(name, labels.get(name, name), now.get(name, none), before.get(name, none))
+            for name in now.keys() | before.keys()
+        ]
+        movers.sort(key=lambda one: (-abs(getattr(one.now, order) - getattr(one.before, order)), one.value))
+        return movers[:limit]
+
+    def _collect(self, view: View, unit: int, step: int) -> dict[tuple[int, str], Figures]:
+        """Returns all figures by begin of the step (ns) and group; rows that stand for more than ``unit`` do not do."""
+        with self._engine.connect() as connection:
+            plan = self._plan(connection, view, unit)
+            if plan is None:
+                return scan(connection, view, [(view.filters.since_ns or 0, view.filters.until_ns)], step)
+            found = scan(connection, view, plan.edges, step)
+            for piece in plan.pieces:
+                _add_rows(
+                    connection,
+                    view,
+                    piece,
+                    lambda start, name: found.setdefault((start // step * step, name), Figures()),
+                )
+        return found
+
+    def _plan(self, connection: Connection, view: View, unit: int) -> Cover | None:
+        """What covers the stretch; None where only the calls can tell."""
+        if view.dimension is None or is_behind(connection):
+            return None
+        filters = view.filters
+        until = filters.until_ns
+        if until is not None and until > self._time_ns():
+            until = None  # what is to come is not there yet: whole rows will do
+        return cover(
+            connection,
+            filters.since_ns or 0,
+            until,
+            MINUTE_NS if view.minutes_only else unit,
+            by_minute=view.by_minute,
+        )
+
+    def _labels(self, group: str) -> dict[str, str]:
+        """How values are shown that do not speak for themselves: the names of keys."""
+        if group != "key":
+            return {}
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(virtual_keys.c.id, virtual_keys.c.name)).all()
+        return {row.id: row.name for row in rows}
+
+
+def _check_order(order: str) -> None:
+    if order not in ORDERS:
+        raise BadRequest(f"unknown order {order!r}: one of {', '.join(ORDERS)}", code="invalid_value", param="order")
+
+
+def _sums(connection: Connection, view: View, plan: Cover | None) -> tuple[dict[str, Figures], dict[str, Figures]]:
+    """Returns the plain numbers of every group, added up in SQL; and whole figures of what was read from calls."""
+    stretches = [(view.filters.since_ns or 0, view.filters.until_ns)] if plan is None else plan.edges
+    edges = {name: figures for (_, name), figures in scan(connection, view, stretches).items()}
+    found: dict[str, Figures] = {}
+    for name, figures in edges.items():
+        found.setdefault(name, Figures()).add_counts(figures.counts())
+    for piece in [] if plan is None else plan.pieces:
+        values = view.value(piece)
+        sums = [func.sum(piece.table.c[name]) for name in COUNTS]
+        query = select(*values, *sums).where(*view.holds(connection, piece)).group_by(*values)
+        for row in connection.execute(query):
+            named = view.group_of(tuple(row[: len(values)]))
+            if named is not None:
+                found.setdefault(named, Figures()).add_counts(row[len(values) :])
+    return found, edges
+
+
+def _add_rows(
+    connection: Connection,
+    view: View,
+    piece: Piece,
+    place: Callable[[int, str], Figures | None],
+    names: Sequence[str] | None = None,
+) -> None:
+    """Adds a piece's rows to the figures that ``place`` returns for begin (ns) and group; None passes them over.
+
+    ``names`` are the only groups that matter, where they are values of the dimension itself.
+    """
+    values = view.value(piece)
+    where = view.holds(connection, piece)
+    if names is not None and view.group == view.dimension and piece.table is not minutes:
+        where.append(piece.table.c.value.in_(names))
+    columns = figure_columns(piece.table)
+    query = select(piece.table.c.bucket, *values, *columns).where(*where).execution_options(yield_per=_BATCH)
+    split = 1 + len(values)
+    for row in connection.execute(query):
+        name = view.group_of(tuple(row[1:split]))
+        figures = None if name is None else place(start_of(piece, row[0]), name)
+        if figures is not None:
+            figures.add_columns(row[split:])

@@ -1,0 +1,177 @@
+"""A question about many calls: which rollup dimension answers it, which rows of it, and how rows fall into groups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from sqlalchemy import ColumnElement, Connection, or_, select
+
+from headgate.core.errors import BadRequest
+from headgate.core.record import Record
+from headgate.stores.figures import Figures, facts_of
+from headgate.stores.query import Filters, conditions
+from headgate.stores.rollups import arm_name, clean_word, dimension_of
+from headgate.stores.rows import deployment_of, to_record
+from headgate.stores.schema import calls, minutes, virtual_keys
+from headgate.stores.spans import Piece
+
+GROUPS = ("key", "user", "team", "feature", "prompt", "model", "deployment", "provider", "arm")
+"""What calls can be grouped by."""
+
+EVER = 1 << 62
+"""A step in time that is longer than all time."""
+
+_NAMED = ("key", "user", "team", "feature", "prompt", "model", "deployment")
+_ONLY_CALLS = ("error", "finish", "trace", "session", "id_prefix")
+_ARMS = frozenset({"model", "deployment", "arm"})
+
+
+class View(msgspec.Struct, frozen=True):
+    """How a question is answered.
+
+    Attributes:
+        filters: which calls.
+        group: one of ``GROUPS``, "" for all in one.
+        dimension: of ``rollups.DIMENSIONS``; None where only the calls themselves can tell.
+        by_minute: whether minutes know the answer.
+        minutes_only: whether nothing wider than minutes does.
+    """
+
+    filters: Filters
+    group: str
+    dimension: str | None
+    by_minute: bool
+    minutes_only: bool
+
+    @classmethod
+    def of(cls, filters: Filters, group: str = "") -> View:
+        """Returns the view of a question.
+
+        Raises:
+            BadRequest: an unknown group.
+        """
+        if group and group not in GROUPS:
+            raise BadRequest(f"unknown group {group!r}: one of {', '.join(GROUPS)}", code="invalid_value", param="by")
+        wanted = {name for name in _NAMED if getattr(filters, name) is not None}
+        if group:
+            wanted.add("deployment" if group == "provider" else group)
+        dimension: str | None = None
+        if len(wanted) < 2:
+            dimension = next(iter(wanted), "all")
+        elif wanted <= _ARMS:
+            dimension = "arm"
+        by_minute = dimension == "all" or dimension in _ARMS
+        minutes_only = filters.outcome is not None or filters.status is not None
+        if any(getattr(filters, name) is not None for name in _ONLY_CALLS) or filters.tags:
+            dimension = None
+        if minutes_only and not by_minute:
+            dimension = None
+        return cls(filters, group, dimension, by_minute, minutes_only)
+
+    def holds(self, connection: Connection, piece: Piece) -> list[ColumnElement[bool]]:
+        """Returns what a query's ``where`` wants for a piece's rows; ``group_of`` drops some more."""
+        filters, c = self.filters, piece.table.c
+        found = [piece.holds()]
+        if piece.table is minutes:
+            for column, value in ((c.model, filters.model), (c.deployment, filters.deployment)):
+                if value is not None:
+                    found.append(column == clean_word(value))
+            return found + _outcomes(filters)
+        assert self.dimension is not None
+        found.append(c.dimension == dimension_of(self.dimension))
+        if self.dimension in _NAMED:
+            value = getattr(filters, self.dimension)
+            if value is not None:
+                found.append(c.value.in_(_ids(connection, value) if self.dimension == "key" else [clean_word(value)]))
+        return found
+
+    def value(self, piece: Piece) -> list[Any]:
+        """Returns the columns that say which value a piece's row is of; ``group_of`` takes them."""
+        if piece.table is not minutes:
+            return [piece.table.c.value]
+        return [piece.table.c.model, piece.table.c.deployment]
+
+    def group_of(self, value: tuple[str, ...]) -> str | None:
+        """Returns the group that a row belongs to, None where the filters leave it out."""
+        filters = self.filters
+        if len(value) == 1 and self.dimension != "arm":
+            return self._name(value[0], value[0], value[0]) if self.group else ""
+        if len(value) == 1:
+            model, _, deployment = value[0].rpartition(" > ")
+        else:
+            model, deployment = value
+            if self.dimension == "all":
+                return ""
+        for asked, there in ((filters.model, model), (filters.deployment, deployment)):
+            if asked is not None and clean_word(asked) != there:
+                return None
+        return self._name(model, deployment, arm_name(model, deployment)) if self.group else ""
+
+    def _name(self, model: str, deployment: str, other: str) -> str:
+        if self.group == "provider":
+            return deployment.partition("/")[0]
+        return {"model": model, "deployment": deployment}.get(self.group, other)
+
+    def group_of_call(self, record: Record, deployment: str) -> str:
+        """Returns the group of a call, as far as it is a matter of this deployment."""
+        if self.group in ("", "model", "deployment", "provider", "arm"):
+            model, place = clean_word(record.model), clean_word(deployment)
+            return self._name(model, place, arm_name(model, place)) if self.group else ""
+        return clean_word(str(getattr(record, "key_id" if self.group == "key" else self.group)))
+
+
+def scan(
+    connection: Connection, view: View, stretches: Iterable[tuple[int, int | None]], step: int = EVER
+) -> dict[tuple[int, str], Figures]:
+    """Reads calls one by one.
+
+    Args:
+        connection: the database.
+        view: the question.
+        stretches: times in ns; those that begin at ``since`` and before ``until``, None for all to come.
+        step: how long a step is, in ns.
+
+    Returns:
+        Figures by begin of the step (ns) and group.
+    """
+    found: dict[tuple[int, str], Figures] = {}
+    asked = view.filters.deployment
+    places = asked is not None or view.group in ("deployment", "provider", "arm")
+    for since, until in stretches:
+        filters = msgspec.structs.replace(view.filters, since_ns=since, until_ns=until)
+        query = select(calls).where(*conditions(filters)).execution_options(yield_per=1000)
+        for row in connection.execute(query).mappings():
+            record = to_record(dict(row))
+            start = record.time_ns // step * step
+            deployment = deployment_of(record) or ""
+            facts = facts_of(record, deployment)
+            if asked is None or deployment == asked:
+                mine = found.setdefault((start, view.group_of_call(record, deployment)), Figures())
+                mine.add(facts)
+                if places and facts.moved:
+                    mine.move(-sum(facts.moved.values()))
+            for place, cost in (facts.moved or {}).items() if places else ():
+                if asked is None or place == asked:
+                    found.setdefault((start, view.group_of_call(record, place)), Figures()).move(cost)
+    return found
+
+
+def _outcomes(filters: Filters) -> list[ColumnElement[bool]]:
+    c = minutes.c
+    found = []
+    if filters.outcome is not None:
+        found.append(c.outcome == filters.outcome)
+    if filters.status is not None:
+        low = filters.status * 100
+        hundreds = 1 <= filters.status <= 9
+        found.append(c.status.between(low, low + 99) if hundreds else c.status == filters.status)
+    return found
+
+
+def _ids(connection: Connection, key: str) -> list[str]:
+    """The ids that a key's id or name may mean."""
+    c = virtual_keys.c
+    named = connection.execute(select(c.id).where(or_(c.name == key, c.id == key))).scalars()
+    return [clean_word(key), *named]
