@@ -126,8 +126,12 @@ def bearer(headers: Mapping[bytes, bytes]) -> bytes:
     return headers.get(b"x-api-key", b"").strip()
 
 
-def _check_keyless(headers: Mapping[bytes, bytes], peer: str) -> None:
-    """Lets in what a browser on another site, or a proxy, could not have sent (DESIGN §9)."""
+def check_local(headers: Mapping[bytes, bytes], peer: str) -> None:
+    """Lets in what a browser on another site, or a proxy, could not have sent (DESIGN §9).
+
+    Raises:
+        Forbidden: the request does not come from this machine's own user (``keyless_refused``).
+    """
     host = headers.get(b"host", b"").lower()
     name = host.rpartition(b":")[0] if not host.endswith(b"]") and b":" in host else host
     if name not in _LOOPBACK_HOSTS or not peer.startswith(_LOOPBACK_PEERS):
@@ -140,6 +144,11 @@ def _check_keyless(headers: Mapping[bytes, bytes], peer: str) -> None:
     for header in _FORWARDED:
         if header in headers:
             raise _forbidden(f"came through a proxy ({header.decode()})")
+
+
+def _check_keyless(headers: Mapping[bytes, bytes], peer: str) -> None:
+    """For programs: a form on a page can not send JSON."""
+    check_local(headers, peer)
     if not headers.get(b"content-type", b"application/json").lower().startswith(b"application/json"):
         raise _forbidden("is not JSON (Content-Type)")
 

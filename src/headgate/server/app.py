@@ -25,6 +25,7 @@ from headgate.transport.retire import Retirement
 if TYPE_CHECKING:
     from headgate.compose import Core
     from headgate.config.settings import Settings
+    from headgate.console.app import Console
     from headgate.server.admin.app import Admin
     from headgate.server.reload import Reloader
 
@@ -37,6 +38,7 @@ _PATHS = {
 }
 _MODELS = "/v1/models"
 _ADMIN = "/admin/"
+_CONSOLE = "/console"
 _GONE = b'{"error":{"code":"draining","message":"shutting down"}}'
 
 
@@ -67,6 +69,7 @@ class App:
         self._targets: Mapping[bytes, Dialect] = {}
         self._guards: set[Guard] = set()
         self._admin: Admin | None = None
+        self._console: Console | None = None
         self.draining = False
         self.reloader: Reloader | None = None
         self.version = ""
@@ -85,6 +88,8 @@ class App:
         dialect = self._dialects.get(path)
         if dialect is None and path.startswith(_ADMIN):
             return await self._administer(scope, receive, send)
+        if dialect is None and (path == _CONSOLE or path.startswith(_CONSOLE + "/")):
+            return await self._show(scope, receive, send)
         caller = AsgiCaller(scope, receive, send)
         if dialect is not None and scope["method"] == "POST":
             return await self.serve(caller, dialect)
@@ -133,8 +138,10 @@ class App:
         core, self._core = self._core, None
         self._feedback.close()
         admin, self._admin = self._admin, None
-        if admin is not None:
-            await asyncio.to_thread(admin.close)
+        console, self._console = self._console, None
+        for desk in (admin, console):
+            if desk is not None:
+                await asyncio.to_thread(desk.close)
         if core is not None:
             await core.aclose()
         self._estimates.close()
@@ -262,6 +269,22 @@ class App:
         from headgate.server.admin.app import Admin
 
         return Admin(lambda: self._core, core.data, self._keyless, lambda: self.limits)
+
+    async def _show(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The console; as the admin API, loaded when it is first asked for, on a thread."""
+        if self._console is None:
+            async with self._starting:
+                core = self._core
+                if core is None:
+                    return await send_json(AsgiCaller(scope, receive, send), 503, _GONE)
+                if self._console is None:
+                    self._console = await asyncio.to_thread(self._open_console, core)
+        return await self._console(scope, receive, send)
+
+    def _open_console(self, core: Core) -> Console:
+        from headgate.console.app import Console
+
+        return Console(lambda: self._core, core.data, self._keyless, status_of)
 
     async def _list_models(self, name: str, core: Core, caller: Caller) -> None:
         headers = caller.headers

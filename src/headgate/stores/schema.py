@@ -184,6 +184,17 @@ answered = Table(
     Column("secret_digest", LargeBinary),
 )
 
+console_sessions = Table(
+    "console_sessions",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("key_digest", LargeBinary, nullable=False),
+    Column("actor", String, nullable=False),
+    Column("created_ns", BigInteger, nullable=False),
+    Column("seen_ns", BigInteger, nullable=False),
+    Index("console_sessions_by_key", "key_digest"),
+)
+
 journal_offsets = Table(
     "journal_offsets",
     metadata,

@@ -1,0 +1,22 @@
+"""The one table of the console's pages: it is served, shown as the menu and tested from here."""
+
+from __future__ import annotations
+
+from headgate.console import calls, entry, story
+from headgate.console.page import Page, Redirect
+from headgate.core.terms import has_role
+
+PAGES: tuple[Page, ...] = (
+    Page(path="/", does=lambda visit: Redirect("/calls")),
+    *calls.PAGES,
+    *story.PAGES,
+    *entry.PAGES,
+)
+_GROUPS = ("Watch", "Run", "Try", "Manage")
+
+
+def menu(role: str) -> list[tuple[str, list[Page]]]:
+    """Returns the groups of the menu, and the pages in each that this role may see."""
+    shown = [page for page in PAGES if page.group and has_role(role, page.role)]
+    groups = [(group, [page for page in shown if page.group == group]) for group in _GROUPS]
+    return [(group, pages) for group, pages in groups if pages]

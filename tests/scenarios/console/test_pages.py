@@ -1,0 +1,184 @@
+"""The console's pages in a browser: with data, empty, with an error, without permission; no fault, axe satisfied."""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+import re
+import signal
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import Browser, expect
+from tests.scenarios.conftest import Gateway
+
+from headgate.console.table import PAGES
+
+from .house import EMPTY, House
+from .looker import Looker
+
+PATHS = [page.path for page in PAGES if page.title and page.method == "GET" and "{" not in page.path]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_every_page_with_data(boss: Looker, path: str) -> None:
+    """Every page of the menu shows itself without a fault, in light and in dark, and on a phone without a scrollbar."""
+    assert boss.go(path).status == 200
+    expect(boss.page.locator("h1")).to_be_visible()
+    boss.check()
+    boss.page.emulate_media(color_scheme="dark")
+    boss.check("color-contrast")
+    boss.page.emulate_media(color_scheme="light")
+    boss.page.set_viewport_size({"width": 390, "height": 800})
+    wide = boss.page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    boss.page.set_viewport_size({"width": 1280, "height": 900})
+    assert wide <= 0
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_every_page_empty(nobody: Looker, path: str) -> None:
+    """On a gateway that nobody has used yet, every page says so, and what to do."""
+    assert nobody.go(path).status == 200
+    expect(nobody.page.locator("h1")).to_be_visible()
+    nobody.check()
+
+
+@pytest.mark.parametrize("name", ["good", "retried", "failed", "hostile 1 fast"])
+def test_the_story_of_a_call(boss: Looker, house: House, name: str) -> None:
+    """A call's page shows its attempts as a picture, what was said, and what it cost, without a fault."""
+    assert boss.go(f"/calls/{house.calls[name]}").status == 200
+    attempts = {"good": 1, "retried": 2, "failed": 1, "hostile 1 fast": 1}[name]
+    expect(boss.page.get_by_role("rowheader", name=re.compile(r"^Attempt \d"))).to_have_count(attempts)
+    if name == "retried":
+        expect(boss.page.get_by_text("$3.00 per million")).to_be_visible()
+        expect(boss.page.get_by_text("$0.000105").first).to_be_visible()
+    boss.check()
+
+
+def test_calls_are_filtered_and_paged(boss: Looker, house: House) -> None:
+    """The form narrows the list, links lead to the story, Clear shows all again."""
+    boss.go("/calls")
+    boss.page.get_by_label("User", exact=True).fill("alice")
+    boss.page.get_by_label("Outcome").select_option("failed")
+    boss.page.get_by_role("button", name="Filter").click()
+    rows = boss.page.locator("#calls tbody tr")
+    expect(rows).to_have_count(1)
+    assert rows.first.get_attribute("data-id") == house.calls["failed"]
+    rows.first.get_by_role("link").click()
+    expect(boss.page.locator("#call-id")).to_have_text(house.calls["failed"])
+    boss.go("/calls?user=nobody-has-this-name")
+    expect(boss.page.get_by_text("No call fits.")).to_be_visible()
+    boss.check()
+
+
+def test_pages_of_calls_hold_each_call_once(boss: Looker, house: House) -> None:
+    """Going on to older calls shows every call once."""
+    for _ in range(40):
+        house.gate.chat(model="fast")
+    wanted = {record["id"] for record in house.gate.records()}
+    seen: list[str] = []
+    boss.go("/calls")
+    while True:
+        seen += boss.page.locator("#calls tbody tr").evaluate_all("rows => rows.map(row => row.dataset.id)")
+        older = boss.page.get_by_role("link", name="Older calls")
+        if not older.count():
+            break
+        older.click()
+    assert len(seen) == len(set(seen))
+    assert wanted == set(seen)
+
+
+def test_a_filter_that_makes_no_sense_is_explained(boss: Looker) -> None:
+    """A mistake in a filter keeps the form and says what is wrong with it."""
+    assert boss.go("/calls?since=yesterday&user=alice").status == 400
+    expect(boss.page.get_by_role("alert")).to_contain_text("is no time")
+    assert boss.page.get_by_label("User", exact=True).input_value() == "alice"
+    boss.check()
+
+
+def test_a_live_call_appears_in_the_tail(boss: Looker, house: House) -> None:
+    """With Live on, a call that ends shows up by itself, once, and only where it fits the filters."""
+    boss.go("/calls?feature=tailed")
+    boss.page.get_by_role("button", name="Live").click()
+    house.gate.chat(model="fast")
+    house.gate.chat(model="fast", headers={"x-headgate-feature": "tailed"})
+    rows = boss.page.locator("#calls tbody tr")
+    expect(rows).to_have_count(1)
+    house.gate.chat(model="broken", headers={"x-headgate-feature": "tailed"})
+    expect(rows).to_have_count(2)
+    expect(rows.first).to_contain_text("failed")
+    expect(rows.first).to_contain_text("up/broken")
+    boss.check()
+
+
+def test_keys_move_and_filter(boss: Looker) -> None:
+    """Without a mouse: j and Enter open a call, / leads to the filters, ? tells the keys, Escape closes."""
+    boss.go("/calls")
+    boss.page.keyboard.press("j")
+    boss.page.keyboard.press("j")
+    boss.page.keyboard.press("Enter")
+    expect(boss.page.locator("#call-id")).to_be_visible()
+    boss.page.keyboard.press("g")
+    boss.page.keyboard.press("c")
+    expect(boss.page.get_by_role("heading", name="Calls")).to_be_visible()
+    boss.page.keyboard.press("?")
+    expect(boss.page.get_by_role("dialog")).to_be_visible()
+    boss.check()
+    boss.page.keyboard.press("Escape")
+    expect(boss.page.get_by_role("dialog")).to_be_hidden()
+    boss.page.keyboard.press("/")
+    assert boss.page.evaluate("document.activeElement.name") == "since"
+
+
+def test_the_theme_is_kept(boss: Looker) -> None:
+    """What was chosen holds on the next page too."""
+    boss.go("/calls")
+    boss.page.get_by_role("button", name="Dark").click()
+    boss.go("/calls")
+    assert boss.page.evaluate("document.documentElement.dataset.theme") == "dark"
+    boss.page.get_by_role("button", name="Light").click()
+    boss.check()
+
+
+def test_a_page_without_permission(browser: Browser, house: House) -> None:
+    """Who may not see a page is told so, with the way back, and still has the menu."""
+    looker = Looker(browser, house.gate.url)
+    with contextlib.closing(looker):
+        looker.log_in(house.keys["viewer"])
+        for page in PAGES:
+            if page.role == "admin" and page.title:
+                assert looker.go(page.path).status == 403
+                expect(looker.page.get_by_role("alert")).to_contain_text("role admin")
+                looker.check()
+        assert looker.go("/nowhere").status == 404
+        looker.check()
+        looker.page.get_by_role("button", name="Log out").click()
+        expect(looker.page.get_by_role("button", name="Log in")).to_be_visible()
+        looker.check()
+        looker.page.get_by_label("Key", exact=True).fill("hg-wrong")
+        looker.page.get_by_role("button", name="Log in").click()
+        expect(looker.page.get_by_role("alert")).to_contain_text("unknown")
+        looker.check()
+
+
+@pytest.fixture
+def storeless(fresh: Callable[[str], pathlib.Path]) -> Iterator[Gateway]:
+    """A gateway whose store goes away before anybody looks."""
+    gate = Gateway(fresh("storeless"), EMPTY, key=False)
+    (gate.data / "headgate.db").rename(gate.data / "away.db")
+    (gate.data / "headgate.db").mkdir()
+    yield gate
+    gate.stop(signal.SIGKILL)
+
+
+def test_every_page_with_an_error(browser: Browser, storeless: Gateway) -> None:
+    """When the store is away, every page says so in words."""
+    looker = Looker(browser, storeless.url)
+    with contextlib.closing(looker):
+        for path in PATHS:
+            response = looker.go(path)
+            assert response.status in (200, 500, 503), path
+            expect(looker.page.get_by_text("failed inside")).to_have_count(0)
+            expect(looker.page.locator("h1")).to_be_visible()
+            looker.faults[:] = [fault for fault in looker.faults if "status of 50" not in fault]
+            looker.check()
