@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import signal
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from playwright.sync_api import Browser, Error, sync_playwright
@@ -47,32 +48,54 @@ def bare(fresh: Callable[[str], pathlib.Path]) -> Iterator[Gateway]:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
+def stage() -> Iterator[ThreadPoolExecutor]:
+    """The one thread that every use of the browser is on: Playwright keeps its event loop running there, and tests of
+    our own loops must not find it on theirs."""
+    with ThreadPoolExecutor(1, "browser") as thread:
+        yield thread
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Runs tests that look through a browser on its thread."""
+    thread = pyfuncitem.funcargs.get("stage")
+    if not isinstance(thread, ThreadPoolExecutor):
+        return None
+    wanted = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+    thread.submit(pyfuncitem.obj, **wanted).result()
+    return True
+
+
+@pytest.fixture(scope="session")
+def browser(stage: ThreadPoolExecutor) -> Iterator[Browser]:
     """One Chromium for all; skips where there is none, fails in CI."""
     place = next((path for path in _PLACES if pathlib.Path(path).exists()), None)
     if place is None:
         pass_over(f"no Chromium at {', '.join(_PLACES)}: apt-get install chromium")
-    with sync_playwright() as driver:
-        try:
-            chromium = driver.chromium.launch(executable_path=place, args=["--no-sandbox", "--disable-dev-shm-usage"])
-        except Error as error:
-            pass_over(f"Chromium does not start: {error.message.splitlines()[0]}")
-        yield chromium
-        chromium.close()
+    driver = stage.submit(sync_playwright().start).result()
+    flags = ["--no-sandbox", "--disable-dev-shm-usage"]
+    try:
+        chromium = stage.submit(driver.chromium.launch, executable_path=place, args=flags).result()
+    except Error as error:
+        stage.submit(driver.stop).result()
+        pass_over(f"Chromium does not start: {error.message.splitlines()[0]}")
+    yield chromium
+    stage.submit(chromium.close).result()
+    stage.submit(driver.stop).result()
 
 
 @pytest.fixture(scope="session")
-def boss(browser: Browser, house: House) -> Iterator[Looker]:
+def boss(stage: ThreadPoolExecutor, browser: Browser, house: House) -> Iterator[Looker]:
     """An admin who is logged in."""
-    looker = Looker(browser, house.gate.url)
-    looker.log_in(house.keys["admin"])
+    looker = stage.submit(Looker, browser, house.gate.url).result()
+    stage.submit(looker.log_in, house.keys["admin"]).result()
     yield looker
-    looker.close()
+    stage.submit(looker.close).result()
 
 
 @pytest.fixture(scope="session")
-def nobody(browser: Browser, bare: Gateway) -> Iterator[Looker]:
+def nobody(stage: ThreadPoolExecutor, browser: Browser, bare: Gateway) -> Iterator[Looker]:
     """The user of the machine of the empty gateway, who needs no key."""
-    looker = Looker(browser, bare.url)
+    looker = stage.submit(Looker, browser, bare.url).result()
     yield looker
-    looker.close()
+    stage.submit(looker.close).result()
