@@ -6,13 +6,14 @@ be added, so that the figures of two times, keys or machines make those of both.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from operator import add
 from typing import Any, NamedTuple
 
 import msgspec
 
 from headgate.core.record import Record, dispatched
-from headgate.stores.sketch import Sketch, bin_of, merge_counts
+from headgate.stores.sketch import Sketch, bin_of
 
 _LARGEST = (1 << 31) - 1
 _DEAREST = 1 << 60
@@ -28,30 +29,30 @@ COUNTS = (
 """The figures that are plain numbers, in the order of the columns of the rollup tables."""
 
 
+# What is counted by name stands in one dict: words behind a letter that says what they are, numbers times four plus
+# what they are. One dict of a few entries is what makes a Figures cheap to make, to merge and to store.
+_ERROR, _FINISH, _CACHE = "e", "f", "c"
+_LATENCY, _FIRST, _SPEED, _STATUS = range(4)
+
+_OUTCOMES = {
+    "completed": (1, 1, 0, 0, 0),
+    "failed": (1, 0, 1, 0, 0),
+    "cancelled": (1, 0, 0, 1, 0),
+    "refused": (1, 0, 0, 0, 1),
+}
+_NO_OUTCOME = (1, 0, 0, 0, 0)
+
+
 class Facts(NamedTuple):
     """What one call adds to every figure that it belongs to.
 
-    Sketches hold completed calls only; a bin is None where there is nothing to count. ``moved`` says what attempts
-    cost that were made at other deployments than the one that answered: nano-dollars by deployment.
+    ``counts`` in the order of ``COUNTS``; ``named`` what it counts once for by name. ``moved`` says what attempts cost
+    that were made at other deployments than the one that answered: nano-dollars by deployment.
     """
 
-    outcome: str
-    input: int
-    output: int
-    cached: int
-    cost: int
-    lost: int
-    unpriced: int
-    attempts: int
-    fallback: int
-    empty: int
-    error: str
-    finish: str
+    counts: tuple[int, ...]
+    named: list[str | int]
     status: int
-    cache: str
-    latency: int | None
-    first: int | None
-    speed: int | None
     moved: dict[str, int] | None
 
 
@@ -60,47 +61,54 @@ def facts_of(record: Record, deployment: str) -> Facts:
     attempts = record.attempts
     usage = record.usage
     tokens = usage if usage is not None and record.dialect not in _NO_TOKENS else None
-    cost, lost, moved, fallback, unpriced = record.cost or 0, 0, None, 0, False
+    lost, moved, fallback, unpriced = 0, None, 0, record.cost is None
     if len(attempts) == 1:
-        unpriced = attempts[0].unpriced
+        unpriced = unpriced or attempts[0].unpriced
         if record.winner != 0:
             lost = attempts[0].cost or 0
     elif attempts:
-        unpriced = any(attempt.unpriced for attempt in attempts)
+        unpriced = unpriced or any(attempt.unpriced for attempt in attempts)
         lost, moved = _elsewhere(record, deployment)
         fallback = int(record.winner > 0 and deployment != attempts[0].deployment)
-    latency = first = speed = None
+    status = min(record.status, 32_767)
+    named: list[str | int] = [status * 4 + _STATUS]
     completed = record.outcome == "completed"
     if completed:
-        duration, begun = record.duration_us, record.first_content_us
-        if duration > 0:
-            latency = bin_of(duration)
-        if begun > 0 and record.stream:
-            first = bin_of(begun)
-        if tokens is not None and tokens.output > 0:
-            took = duration - begun if record.stream and begun > 0 else duration
-            if took > 0:
-                speed = bin_of(min(tokens.output, _LARGEST) * 1e6 / took)
-    return Facts(
-        record.outcome,
-        0 if tokens is None else min(tokens.input, _LARGEST),
-        0 if tokens is None else min(tokens.output, _LARGEST),
-        0 if tokens is None else min(tokens.cached, _LARGEST),
-        min(cost, _DEAREST),
+        _count_times(record, 0 if tokens is None else tokens.output, named)
+    if record.error:
+        named.append(_ERROR + record.error[:_WORD])
+    if record.finish:
+        named.append(_FINISH + record.finish[:_WORD])
+    if record.notes:
+        verdict = record.notes.get("cache")
+        if verdict and isinstance(verdict, str):
+            named.append(_CACHE + verdict[:_WORD])
+    spent = (0, 0, 0) if tokens is None else (tokens.input, tokens.output, tokens.cached)
+    counts = (
+        *_OUTCOMES.get(record.outcome, _NO_OUTCOME),
+        *(spent if max(spent) <= _LARGEST else [min(count, _LARGEST) for count in spent]),
+        min(record.cost or 0, _DEAREST),
         min(lost, _DEAREST),
-        1 if unpriced or record.cost is None else 0,
+        1 if unpriced else 0,
         dispatched(record) if attempts else 0,
         fallback,
-        int(completed and usage is not None and not usage.output and record.dialect not in _NO_TEXT),
-        record.error[:_WORD],
-        record.finish[:_WORD],
-        min(record.status, 32_767),
-        _cache_verdict(record),
-        latency,
-        first,
-        speed,
-        moved,
+        1 if completed and usage is not None and not usage.output and record.dialect not in _NO_TEXT else 0,
     )
+    return Facts(counts, named, status, moved)
+
+
+def _count_times(record: Record, output: int, named: list[str | int]) -> None:
+    """Names the bins of a completed call: how long it took, until it began, how fast it went on."""
+    duration, begun = record.duration_us, record.first_content_us
+    if duration > 0:
+        named.append(bin_of(duration) * 4 + _LATENCY)
+    streamed = record.stream and begun > 0
+    if streamed:
+        named.append(bin_of(begun) * 4 + _FIRST)
+    if output > 0:
+        took = duration - begun if streamed else duration
+        if took > 0:
+            named.append(bin_of(min(output, _LARGEST) * 1e6 / took) * 4 + _SPEED)
 
 
 def _elsewhere(record: Record, deployment: str) -> tuple[int, dict[str, int] | None]:
@@ -116,26 +124,15 @@ def _elsewhere(record: Record, deployment: str) -> tuple[int, dict[str, int] | N
     return lost, moved
 
 
-def _cache_verdict(record: Record) -> str:
-    notes = record.notes
-    verdict = notes.get("cache") if notes else None
-    return verdict[:_WORD] if isinstance(verdict, str) else ""
-
-
-class _More(msgspec.Struct, array_like=True):
-    """What of figures has no column. New fields go at the end with a default: old rows must still be read."""
-
-    errors: dict[str, int]
-    finishes: dict[str, int]
-    statuses: dict[int, int]
-    caches: dict[str, int]
-    latency: dict[int, int]
-    first_content: dict[int, int]
-    speed: dict[int, int]
-
-
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(_More).decode
+_decode = msgspec.msgpack.Decoder(dict[str | int, int]).decode
+_NOTHING = [0] * len(COUNTS)
+_COST, _LOST = COUNTS.index("cost"), COUNTS.index("lost_cost")
+
+
+def _count(name: str) -> Any:
+    place = COUNTS.index(name)
+    return property(lambda figures: figures.sums[place])
 
 
 class Figures:
@@ -148,38 +145,65 @@ class Figures:
         unpriced: calls of which something was billed that has no price.
         attempts: tries that were really made; ``fallbacks``: answers of another deployment than the first one tried.
         empty: completed answers without a single token.
-        errors, finishes, statuses, caches: how many calls, by error code, finish reason, HTTP status, cache verdict.
-        latency_bins, first_bins, speed_bins: see the properties ``latency``, ``first_content`` and ``speed``.
+        sums: all of these, in the order of ``COUNTS``.
+        named: what is counted by name or bin, as rollup rows keep it; read it by the properties below.
     """
 
-    __slots__ = (*COUNTS, "caches", "errors", "finishes", "first_bins", "latency_bins", "speed_bins", "statuses")
+    __slots__ = ("named", "sums")
+
+    calls: int = _count("calls")
+    completed: int = _count("completed")
+    failed: int = _count("failed")
+    cancelled: int = _count("cancelled")
+    refused: int = _count("refused")
+    input_tokens: int = _count("input_tokens")
+    output_tokens: int = _count("output_tokens")
+    cached_tokens: int = _count("cached_tokens")
+    cost: int = _count("cost")
+    lost_cost: int = _count("lost_cost")
+    unpriced: int = _count("unpriced")
+    attempts: int = _count("attempts")
+    fallbacks: int = _count("fallbacks")
+    empty: int = _count("empty")
 
     def __init__(self) -> None:
-        self.calls = self.completed = self.failed = self.cancelled = self.refused = 0
-        self.input_tokens = self.output_tokens = self.cached_tokens = self.cost = self.lost_cost = 0
-        self.unpriced = self.attempts = self.fallbacks = self.empty = 0
-        self.errors: dict[str, int] = {}
-        self.finishes: dict[str, int] = {}
-        self.statuses: dict[int, int] = {}
-        self.caches: dict[str, int] = {}
-        self.latency_bins: dict[int, int] = {}
-        self.first_bins: dict[int, int] = {}
-        self.speed_bins: dict[int, int] = {}
+        self.sums = _NOTHING
+        self.named: dict[str | int, int] = {}
+
+    @property
+    def errors(self) -> dict[str, int]:
+        """How many calls ended with each error code, the most frequent first."""
+        return self._words(_ERROR)
+
+    @property
+    def finishes(self) -> dict[str, int]:
+        """How many answers ended for each finish reason, the most frequent first."""
+        return self._words(_FINISH)
+
+    @property
+    def caches(self) -> dict[str, int]:
+        """How many calls had each cache verdict, the most frequent first."""
+        return self._words(_CACHE)
+
+    @property
+    def statuses(self) -> dict[int, int]:
+        """How many calls were answered with each HTTP status; 0 in the library."""
+        return dict(sorted(self._numbers(_STATUS).items()))
 
     @property
     def latency(self) -> Sketch:
         """Durations of completed calls, in µs."""
-        return Sketch(self.latency_bins)
+        return Sketch(self._numbers(_LATENCY))
 
     @property
     def first_content(self) -> Sketch:
         """Times to the first content of completed streams, in µs."""
-        return Sketch(self.first_bins)
+        return Sketch(self._numbers(_FIRST))
 
     @property
     def speed(self) -> Sketch:
         """Output tokens per second of completed calls; for streams, from the first content on."""
-        return Sketch(self.speed_bins)
+        return Sketch(self._numbers(_SPEED))
 
     @property
     def error_rate(self) -> float | None:
@@ -189,86 +213,47 @@ class Figures:
 
     def add(self, facts: Facts) -> None:
         """Adds one call."""
-        self.calls += 1
-        outcome = facts.outcome
-        if outcome == "completed":
-            self.completed += 1
-        elif outcome == "failed":
-            self.failed += 1
-        elif outcome == "cancelled":
-            self.cancelled += 1
-        elif outcome == "refused":
-            self.refused += 1
-        self.input_tokens += facts.input
-        self.output_tokens += facts.output
-        self.cached_tokens += facts.cached
-        self.cost += facts.cost
-        self.lost_cost += facts.lost
-        self.unpriced += facts.unpriced
-        self.attempts += facts.attempts
-        self.fallbacks += facts.fallback
-        self.empty += facts.empty
-        for name, counts in (
-            (facts.error, self.errors),
-            (facts.finish, self.finishes),
-            (facts.cache, self.caches),
-        ):
-            if name:
-                counts[name] = counts.get(name, 0) + 1
-        self.statuses[facts.status] = self.statuses.get(facts.status, 0) + 1
-        for number, bins in (
-            (facts.latency, self.latency_bins),
-            (facts.first, self.first_bins),
-            (facts.speed, self.speed_bins),
-        ):
-            if number is not None:
-                bins[number] = bins.get(number, 0) + 1
+        self.sums = list(map(add, self.sums, facts.counts))
+        named = self.named
+        for name in facts.named:
+            named[name] = named.get(name, 0) + 1
 
     def move(self, cost: int) -> None:
         """Adds what attempts cost that a call made here, or takes it away where it was made elsewhere (below 0)."""
-        self.cost += cost
-        self.lost_cost += cost
+        self.sums = list(self.sums)
+        self.sums[_COST] += cost
+        self.sums[_LOST] += cost
 
     def merge(self, other: Figures) -> None:
         """Adds other figures."""
-        self.add_counts(other.counts())
-        self._add_maps(other.maps())
+        self.sums = list(map(add, self.sums, other.sums))
+        self._merge_named(other.named)
 
-    def add_counts(self, values: Sequence[int | None]) -> None:
+    def add_counts(self, values: Sequence[Any]) -> None:
         """Adds values of ``COUNTS``; None is 0."""
-        for name, value in zip(COUNTS, values, strict=True):
-            if value:
-                setattr(self, name, getattr(self, name) + int(value))
-
-    def counts(self) -> list[int]:
-        """Returns the values of ``COUNTS``."""
-        return [getattr(self, name) for name in COUNTS]
-
-    def maps(self) -> tuple[dict[Any, int], ...]:
-        """Returns what is counted by name or bin, in the order of the rollups' ``more``."""
-        return (
-            *(self.errors, self.finishes, self.statuses, self.caches),
-            *(self.latency_bins, self.first_bins, self.speed_bins),
-        )
+        self.sums = [mine + int(more or 0) for mine, more in zip(self.sums, values, strict=True)]
 
     def to_columns(self) -> tuple[Any, ...]:
         """Returns the values of a rollup row behind its key: ``COUNTS`` (0 as None: it takes no room), ``more``."""
-        more = _encode(self.maps())
-        return (*[value or None for value in self.counts()], more)
+        return (*[value or None for value in self.sums], _encode(self.named))
 
     def add_columns(self, values: Sequence[Any]) -> None:
         """Adds what ``to_columns`` made."""
         self.add_counts(values[:-1])
-        self.add_more(values[-1])
+        self._merge_named(_decode(values[-1]))
 
-    def add_more(self, more: bytes) -> None:
-        """Adds a rollup row's ``more``."""
-        read = _decode(more)
-        self._add_maps(
-            (read.errors, read.finishes, read.statuses, read.caches, read.latency, read.first_content, read.speed)
-        )
+    def _merge_named(self, more: Mapping[str | int, int]) -> None:
+        named = self.named
+        if not named:
+            named.update(more)
+            return
+        get = named.get
+        for name, count in more.items():
+            named[name] = get(name, 0) + count
 
-    def _add_maps(self, maps: Iterable[dict[Any, int]]) -> None:
-        for mine, more in zip(self.maps(), maps, strict=True):
-            if more:
-                merge_counts(mine, more)
+    def _words(self, kind: str) -> dict[str, int]:
+        found = [(name[1:], count) for name, count in self.named.items() if isinstance(name, str) and name[0] == kind]
+        return dict(sorted(found, key=lambda pair: (-pair[1], pair[0])))
+
+    def _numbers(self, kind: int) -> dict[int, int]:
+        return {name >> 2: count for name, count in self.named.items() if isinstance(name, int) and name & 3 == kind}

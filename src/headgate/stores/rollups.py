@@ -60,7 +60,6 @@ class Tally:
     def count(self, records: Iterable[Record]) -> None:
         """Adds Records."""
         cells: dict[_Key, Figures] = {}
-        users: dict[_Key, Figures] = {}
         moves: list[tuple[_Key, dict[str, int]]] = []
         for record in records:
             deployment = deployment_of(record) or ""
@@ -69,13 +68,12 @@ class Tally:
             cell = (minute, record.model, deployment, record.outcome, facts.status)
             key = (*cell, record.key_id, record.team, record.feature, record.prompt)
             _into(cells, key).add(facts)
-            _into(users, (minute // 60, record.user)).add(facts)
+            user = record.user
+            _into(self.hours, (_USER, minute // 60, clean_word(user) if user else "")).add(facts)
             if facts.moved:
                 moves.append((cell, facts.moved))
         for key, figures in cells.items():
             self._spread(key, figures)
-        for (hour, user), figures in users.items():
-            _into(self.hours, (_USER, hour, clean_word(user))).merge(figures)
         for cell, moved in moves:
             for place, cost in moved.items():
                 self._move(cell, cell[2], -cost)

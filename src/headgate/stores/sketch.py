@@ -53,7 +53,8 @@ class Sketch:
 
     def merge(self, other: Sketch) -> None:
         """Adds what another sketch holds."""
-        merge_counts(self.bins, other.bins)
+        for number, count in other.bins.items():
+            self.bins[number] = self.bins.get(number, 0) + count
 
     def quantile(self, q: float) -> float | None:
         """Returns the value below which a share ``q`` (0 to 1) of all lies, None for an empty sketch.
@@ -85,11 +86,3 @@ class Sketch:
                 if number <= edge:
                     found[place] += count
         return found
-
-
-def merge_counts(into: dict[int, int] | dict[str, int], more: Mapping[int, int] | Mapping[str, int]) -> None:
-    """Adds counts by name to other counts by name."""
-    there: dict[int | str, int] = into  # type: ignore[assignment]
-    get = there.get
-    for name, count in more.items():
-        there[name] = get(name, 0) + count

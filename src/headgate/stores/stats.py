@@ -219,7 +219,7 @@ def _sums(connection: Connection, view: View, plan: Cover | None) -> tuple[dict[
     edges = {name: figures for (_, name), figures in scan(connection, view, stretches).items()}
     found: dict[str, Figures] = {}
     for name, figures in edges.items():
-        found.setdefault(name, Figures()).add_counts(figures.counts())
+        found.setdefault(name, Figures()).add_counts(figures.sums)
     for piece in [] if plan is None else plan.pieces:
         values = view.value(piece)
         sums = [func.sum(piece.table.c[name]) for name in COUNTS]

@@ -87,7 +87,7 @@ def store(ingest: Ingest, records: Sequence[Record], batch: int = 97) -> None:
 
 
 def plain(figures: Figures) -> tuple[object, ...]:
-    return figures.counts(), figures.maps()
+    return figures.sums, figures.named
 
 
 def truth(ingest: Ingest, group: str, filters: Filters, step: int = 1 << 62) -> dict[tuple[int, str], object]:
