@@ -18,6 +18,7 @@ VERBS = {
     "record": ("headgate.cli.records", "Tell the whole story of one call."),
     "spend": ("headgate.cli.spend", "Show what calls cost."),
     "feedback": ("headgate.cli.feedback", "Show what people thought of answers."),
+    "stats": ("headgate.cli.stats", "Show how calls went: errors, latency, speed, tokens."),
     "estimate": ("headgate.cli.estimate", "Tell what a call would cost before it is made."),
     "prices": ("headgate.cli.prices", "List what deployments cost."),
     "reconcile": ("headgate.cli.reconcile", "Compare the ledger with a provider's export."),

@@ -114,7 +114,7 @@ def _figures(row: Spend) -> dict[str, Any]:
 def _print_table(groups: Sequence[str], rows: Sequence[Spend], filters: Filters) -> None:
     from headgate.cli.story import clean
 
-    click.echo(f"from {_moment(filters.since_ns)} to {_moment(filters.until_ns)} (UTC)", err=True)
+    click.echo(f"from {moment(filters.since_ns)} to {moment(filters.until_ns)} (UTC)", err=True)
     cells = [(*(clean(value, 40) or "-" for value in row.group), *_cells(row)) for row in rows]
     cells.append(("TOTAL", *[""] * (len(groups) - 1), *_cells(_total(rows))))
     print_table((*(name.upper() for name in groups), *_NUMBERS), cells, frozenset(_NUMBERS))
@@ -124,8 +124,8 @@ def _print_json(groups: Sequence[str], rows: Sequence[Spend], unpriced: Any, fil
     found = [{**dict(zip(groups, row.group, strict=True)), **_figures(row)} for row in rows]
     print_json(
         {
-            "since": _moment(filters.since_ns),
-            "until": _moment(filters.until_ns),
+            "since": moment(filters.since_ns),
+            "until": moment(filters.until_ns),
             "by": groups,
             "rows": found,
             "total": _figures(_total(rows)),
@@ -134,7 +134,8 @@ def _print_json(groups: Sequence[str], rows: Sequence[Spend], unpriced: Any, fil
     )
 
 
-def _moment(time_ns: int | None) -> str:
+def moment(time_ns: int | None) -> str:
+    """Returns a bound in time as reports show it."""
     if time_ns is None:
         return "now"
     return datetime.fromtimestamp(time_ns / 1e9, UTC).isoformat(timespec="seconds")[:19]

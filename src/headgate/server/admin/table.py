@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headgate.server.admin import audit, feedback, keys, models, openapi, people, records
+from headgate.server.admin import audit, feedback, keys, models, openapi, people, records, stats
 from headgate.server.admin.route import Ask, Route
 
 ROUTES: tuple[Route, ...] = (
@@ -10,6 +10,7 @@ ROUTES: tuple[Route, ...] = (
     *people.ROUTES,
     *audit.ROUTES,
     *records.ROUTES,
+    *stats.ROUTES,
     *feedback.ROUTES,
     *models.ROUTES,
     Route(
