@@ -22,7 +22,7 @@ from headgate.stores.schema import audit_log, calls, feedback, old_secrets, payl
 COPIED = (teams, users, virtual_keys, old_secrets, audit_log, calls, payloads, feedback)
 """The tables that are copied, in this order."""
 
-LEFT = frozenset({"answered", "epoch", "journal_offsets", "backlog"})
+LEFT = frozenset({"answered", "epoch", "journal_offsets", "backlog", "console_sessions"})
 """The tables that mean nothing elsewhere: each database counts its own changes and remembers its own answers, and the
 journal is read to its end."""
 
