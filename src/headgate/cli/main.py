@@ -27,6 +27,7 @@ VERBS = {
     "teams": ("headgate.cli.people", "Make, list and delete teams."),
     "audit": ("headgate.cli.audit", "Show who changed what, and prove that the log is whole."),
     "data": ("headgate.cli.data", "Move the data to a shared Postgres."),
+    "load": ("headgate.cli.load", "Load a gateway from a trace or from recorded traffic."),
     "check": ("headgate.cli.check", "Go through the deployment checklist."),
     "config": ("headgate.cli.config", "Check and explain the configuration."),
     "version": ("headgate.cli.version", "Show the version, and which files are used."),

@@ -14,6 +14,9 @@ Outcome = Literal["completed", "failed", "cancelled", "refused"]
 
 RECORD_VERSION = 1
 
+LOAD_TAG = "headgate_load"
+"""The tag of calls that ``headgate load`` makes: they are nobody's, and count in no picture of the traffic."""
+
 
 class AttemptRecord(msgspec.Struct, array_like=True):
     """One try at one deployment. Times are microseconds since the call's start; -1 means never happened.

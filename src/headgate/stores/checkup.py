@@ -7,11 +7,10 @@ from typing import Any
 import msgspec
 from sqlalchemy import BigInteger, ColumnElement, Engine, and_, case, func, literal_column, or_, select
 
+from headgate.core.record import LOAD_TAG
 from headgate.stores.query import CallStore, Filters
 from headgate.stores.schema import calls, virtual_keys
 
-LOAD_TAG = "headgate_load"
-"""The tag of calls that ``headgate load`` makes: they are nobody's, and no part of these figures."""
 SAMPLE = 1000
 MINUTE_NS = 60_000_000_000
 _NO_CONVERSATION = ("embeddings", "count_tokens")

@@ -13,10 +13,10 @@ from click.testing import CliRunner, Result
 
 from headgate.cli.check import check
 from headgate.core.clock import Ids
-from headgate.core.record import AttemptRecord, Record
+from headgate.core.record import LOAD_TAG, AttemptRecord, Record
 from headgate.core.usage import Usage
 from headgate.load.kept import FOLDER, LoadMark, keep_mark, read_marks
-from headgate.stores.checkup import LOAD_TAG, read_calls, read_keys, read_sample
+from headgate.stores.checkup import read_calls, read_keys, read_sample
 from headgate.stores.data import DataDir
 from headgate.stores.keys import KeySpec
 from headgate.stores.registry import Registry
