@@ -7,7 +7,7 @@ import json
 import math
 import random
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from cast import CUSTOMERS, EPISODES, FEATURES, PEOPLE, Episode, Feature
 
@@ -23,6 +23,11 @@ _HOURS = [3, 2, 2, 2, 3, 6, 14, 30, 58, 80, 92, 95, 78, 84, 96, 92, 80, 60, 42, 
 _WEEK = [1.0, 1.06, 1.1, 1.04, 0.92, 0.38, 0.34]
 _PACE = {"openai": (0.42, 0.011), "anthropic": (0.68, 0.014), "vllm": (0.16, 0.022)}
 """By provider: median seconds to the first content, and seconds per token from there."""
+
+
+_TOO_LONG = Episode(
+    "", 0, 0, 0, 400, "context_length", "This model's maximum context length is 128000 tokens; the messages have more."
+)
 
 
 class Drawn(NamedTuple):
@@ -139,18 +144,23 @@ class World:
                 attempt.max_tokens = feature.max_tokens or (0 if feature.dialect == "embeddings" else 4096)
                 record.attempts.append(attempt)
                 failed = self._failure(provider, record.time_ns)
+                if failed is None and feature.output and chance.random() < 0.008:
+                    failed = _TOO_LONG
                 if failed is None:
                     self._answer(record, attempt, feature, usage, price)
                     return
                 clock += chance_us(chance, 60_000, 900_000)
                 attempt.ended_us, attempt.outcome, attempt.status = clock, "failed", failed.status
-                attempt.error, attempt.error_message, attempt.fault = failed.error, failed.message, "upstream"
+                attempt.error, attempt.error_message, attempt.fault = failed.error, failed.message, _fault(failed)
                 attempt.cost = 0
-                if place + 1 < len(self._plans[feature.model]):
+                if failed is _TOO_LONG or place + 1 < len(self._plans[feature.model]):
                     break  # elsewhere before again
+            if failed is _TOO_LONG:
+                break  # the caller's own fault: no other deployment would take it
         last = record.attempts[-1]
-        record.outcome, record.status, record.duration_us = "failed", 503 if last.status != 429 else 429, clock + 200
-        record.error, record.error_message, record.fault = last.error, last.error_message, "upstream"
+        status = last.status if last.status in (400, 429) else 503
+        record.outcome, record.status, record.duration_us = "failed", status, clock + 200
+        record.error, record.error_message, record.fault = last.error, last.error_message, last.fault
         record.cost = sum_costs(record.attempts)
 
     def _failure(self, provider: str, at_ns: int) -> Episode | None:
@@ -216,6 +226,10 @@ def _accumulate(values: list[float]) -> Iterator[float]:
     for value in values:
         total += value
         yield total
+
+
+def _fault(failed: Episode) -> Literal["caller", "upstream"]:
+    return "caller" if failed.status == 400 else "upstream"
 
 
 def _refuse(record: Record) -> Record:
