@@ -1,17 +1,16 @@
 """Composes settings into one Handler: the only file that knows every layer (DESIGN §2).
 
-Outer to inner: ``account > auth > decode > degrade > hedge > route > [per deployment: retry > limit > breaker >
-timeout > upstream]``. The layers of DESIGN §2 that are not here yet have their place between these; a layer that is not
-used is not in the chain.
+Outer to inner: ``account > auth > decode > quota > degrade > hedge > route > [per deployment: retry > limit > breaker >
+charge > timeout > upstream]``. The layers of DESIGN §2 that are not here yet have their place between these; a layer
+that is not used is not in the chain.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol, cast
+from typing import Protocol
 
 import msgspec
 
@@ -25,9 +24,9 @@ from headgate.config.settings import (
     RetrySettings,
     Settings,
     StepSettings,
-    TimeoutSettings,
 )
-from headgate.core.call import Deployment, Handler, Principal, Timeouts
+from headgate.config.wiring import constant_headers, make_timeouts, make_transport, wiring
+from headgate.core.call import AttemptHandler, Deployment, Handler, Principal
 from headgate.core.clock import Clock, Ids, Random, SystemClock
 from headgate.core.ports import Journal, KeyRing, Transport
 from headgate.core.terms import Networks
@@ -48,6 +47,9 @@ from headgate.pipeline.degrade import degrade
 from headgate.pipeline.health import Health
 from headgate.pipeline.hedge import HedgePolicy, hedge
 from headgate.pipeline.limit import Limiter, limit
+from headgate.pipeline.local_meter import LocalMeter
+from headgate.pipeline.meter import Meter
+from headgate.pipeline.metering import Metering
 from headgate.pipeline.retry import Budget, RetryPolicy, retry
 from headgate.pipeline.route import Route, route
 from headgate.pipeline.timeout import timeout
@@ -58,12 +60,7 @@ from headgate.stores.data import DataDir
 from headgate.stores.journal.ticks import TickJournal
 from headgate.stores.keeper import RecorderKeeper
 from headgate.transport.dial import tls_context
-from headgate.transport.local import LocalApp, LocalTransport
-from headgate.transport.origin import Origin
-from headgate.transport.pool import Pool
-from headgate.transport.proxy import Proxies, Proxy
 
-USER_AGENT = "headgate/0.1"
 _Terms = tuple[str, BreakerSettings, LimitSettings, RetrySettings]
 DIRECT_LIMIT = 1000
 """Deployments kept for ``provider/model`` addressing; more are made anew at each call."""
@@ -92,6 +89,7 @@ class Core:
         closers: what ``aclose`` closes after the connections, in order.
         data: the data directory, None for a gateway without one.
         proxies: who may tell where a request comes from; None for nobody.
+        metering: the limits that hold, and their windows.
         followers: told of new settings by ``renew``; what they raise refuses those.
         created: when the first core of this process was composed, in seconds since 1970.
     """
@@ -108,6 +106,7 @@ class Core:
         transports: Mapping[str, Transport] | None = None,
         random: Random | None = None,
         prices: PriceBook | None = None,
+        meter: Meter | None = None,
         before: Core | None = None,
     ) -> None:
         """Args:
@@ -118,6 +117,7 @@ class Core:
         clock, ids, random: injected by tests.
         transports: by provider name, instead of real connections (tests).
         prices: what deployments cost; None for configured prices alone.
+        meter: keeps the windows of limits; None to keep them in memory.
         before: the core that this one is to follow (see ``renew``).
         """
         self.clock: Clock = clock or SystemClock()
@@ -139,23 +139,21 @@ class Core:
         self.dialects = _dialects()
         if before is not None:
             self._take_over(before)
-        self.models = {
-            name: ModelInfo(name, self.created, "headgate", model.description)
-            for name, model in settings.models.items()
-        }
+        self.models = {name: self._about(model) for name, model in settings.models.items()}
         self.estimate_settings = settings.estimate
         self.prices = prices or PriceBook(None)
         self._pricing = Pricing(self.prices, self.loop, self.clock)
         self._strict = settings.server.strict_translation
+        self.metering = self._meter(meter or LocalMeter(self.clock, settings.server.workers), before)
         self.proxies = Networks(settings.server.trusted_proxies) if settings.server.trusted_proxies else None
         self._providers = {name: self._provider(provider) for name, provider in settings.providers.items()}
         self.deployments: dict[str, Health] = {}
         self._healths: dict[_Terms, Health] = {}
         self._direct: dict[str, Deployment] = {}
         self.account = self._build(keyless)
-        if before is not None:
-            self.account.unauthenticated = before.account.unauthenticated
         self.handler: Handler = self.account
+        if before is None:
+            keys.watch(self.metering.changed)
 
     @property
     def settings(self) -> Settings:
@@ -188,10 +186,15 @@ class Core:
             ids=self.ids,
             random=self.random,
             prices=self.prices,
+            meter=self.metering.meter,
             before=self,
         )
+        core.account.unauthenticated = self.account.unauthenticated
         for follower in self.followers:
             follower(settings)
+        self.keys.watch(core.metering.changed)
+        # What changed while it was composed has been told to this one only.
+        core.metering.changed()
         return core
 
     def dropped(self, successor: Core) -> list[Transport]:
@@ -212,7 +215,7 @@ class Core:
         same = set()
         for name, provider in self._settings.providers.items():
             old = before._settings.providers.get(name)
-            if old is not None and _wiring(old) == _wiring(provider):
+            if old is not None and wiring(old) == wiring(provider):
                 self.transports[name] = before.transports[name]
             if old is not None and old.url == provider.url:
                 same.add(name)
@@ -229,6 +232,22 @@ class Core:
         direct = self._direct_deployment(name) if principal.direct or self.keys.empty else None
         return None if direct is None else (direct,)
 
+    def _about(self, model: ModelSettings) -> ModelInfo:
+        return ModelInfo(model.name, self.created, "headgate", model.description)
+
+    def _meter(self, meter: Meter, before: Core | None) -> Metering:
+        leases = self._settings.leases
+        return Metering(
+            meter,
+            self.loop,
+            fixed=self._settings.limits,
+            stored=lambda: self.keys.rules,
+            quantile=leases.reserve,
+            received=leases.unreported == "received",
+            learned=None if before is None else before.metering.learned,
+            prices=self._pricing,
+        )
+
     def _build(self, keyless: bool) -> Account:
         models = self._settings.models
         routes = self._routes = {name: self._route(model) for name, model in models.items()}
@@ -243,9 +262,11 @@ class Core:
         answers = {name: model.answer for name, model in models.items() if model.answer}
         if answers:
             inner = degrade(inner, answers)
-        inner = decode(inner)
-        inner = auth(inner, self.keys, keyless, self.proxies)
-        return Account(inner, self.journal, self.clock, self._settings.data.payloads)
+        account = Account(inner, self.journal, self.clock, self._settings.data.payloads)
+        self.metering.enclose(
+            inner, lambda handler: auth(decode(handler), self.keys, keyless, self.proxies), account.enclose
+        )
+        return account
 
     def _route(self, model: ModelSettings) -> Route:
         # Who is hedged, or chosen by it, has its latency watched.
@@ -268,26 +289,31 @@ class Core:
         """Builds one deployment's own chain of layers around its driver."""
         driver = Driver(self._providers[step.provider], step.model, self.dialects, self._strict)
         health = self._health(step)
-        handler = timeout(upstream(driver, self.clock), self.ticker)
-        handler = breaker(handler, health.breaker, self.clock, health.latency if watched else None)
-        if step.limit.adaptive or step.limit.concurrency or watched:
-            handler = limit(handler, health.limiter)
-        if step.retry.attempts or self._providers[step.provider].keys is not None:
-            policy = RetryPolicy(step.retry.attempts, step.retry.base, step.retry.cap, eager=step.retry.eager)
-            handler = retry(handler, policy, health.budget, self.clock, self.random.random)
+        base = timeout(upstream(driver, self.clock), self.ticker)
+
+        def outside(handler: AttemptHandler) -> AttemptHandler:
+            handler = breaker(handler, health.breaker, self.clock, health.latency if watched else None)
+            if step.limit.adaptive or step.limit.concurrency or watched:
+                handler = limit(handler, health.limiter)
+            if step.retry.attempts or self._providers[step.provider].keys is not None:
+                policy = RetryPolicy(step.retry.attempts, step.retry.base, step.retry.cap, eager=step.retry.eager)
+                handler = retry(handler, policy, health.budget, self.clock, self.random.random)
+            return handler
+
         made = Deployment(
             step.name,
             step.provider,
             step.model,
-            handler,
-            _timeouts(step.timeouts),
+            base,
+            make_timeouts(step.timeouts),
             step.max_tokens,
             health=health,
             weight=step.weight,
             encoding=encoding_of(step.model, exact=self._settings.providers[step.provider].count_tokens),
         )
-        provider = self._settings.providers[step.provider]
-        self._pricing.set(made, provider, step.price, keep=len(self._direct) < DIRECT_LIMIT)
+        provider, keep = self._settings.providers[step.provider], len(self._direct) < DIRECT_LIMIT
+        self._pricing.set(made, provider, step.price, keep=keep)
+        self.metering.choose(made, base, outside, keep=keep)
         return made
 
     def _health(self, step: StepSettings) -> Health:
@@ -334,7 +360,7 @@ class Core:
     def _provider(self, settings: ProviderSettings) -> Provider:
         transport = self.transports.get(settings.name)
         if transport is None:
-            transport = self.transports[settings.name] = _transport(settings)
+            transport = self.transports[settings.name] = make_transport(settings)
         row = settings.row
         base = settings.url.partition("://")[2].partition("/")[2]
         prefix = "/v1" if row.embedded else f"/{base}" if base else ""
@@ -344,7 +370,7 @@ class Core:
             settings.name,
             transport,
             {name: f"{prefix}{path}".encode() for name, path in row.endpoints.items()},
-            _headers(settings) + b"".join(line for name, line in lines.items() if name not in overridable),
+            constant_headers(settings) + b"".join(line for name, line in lines.items() if name not in overridable),
             defaults={name: line for name, line in lines.items() if name in overridable},
             request_headers=sorted(row.request_headers),
             response_headers=AllowList(row.response_headers, row.response_prefixes),
@@ -360,39 +386,6 @@ class Core:
         lines = [f"{start}{key.reveal()}\r\n".encode("latin-1") for key in settings.keys]
         known = self._chains.get(settings.name)
         return known if known is not None and known.has(lines) else KeyChain(lines)
-
-
-def _headers(settings: ProviderSettings) -> bytes:
-    lines = {"content-type": "application/json", "accept": "*/*", "user-agent": USER_AGENT}
-    for name, value in settings.headers.items():
-        lines[name] = value if isinstance(value, str) else value.reveal()
-    if len(settings.keys) == 1:
-        lines[settings.row.auth_header] = settings.row.auth_prefix + settings.keys[0].reveal()
-    return "".join(f"{name}: {value}\r\n" for name, value in lines.items()).encode("latin-1")
-
-
-def _timeouts(settings: TimeoutSettings) -> Timeouts:
-    return Timeouts(settings.connect, settings.headers, settings.first_content, settings.idle, settings.total)
-
-
-def _wiring(settings: ProviderSettings) -> tuple[object, ...]:
-    """Returns what ``_transport`` goes by."""
-    return settings.row.embedded, settings.url, settings.proxy, settings.ca_file, settings.max_connections
-
-
-def _transport(settings: ProviderSettings) -> Transport:
-    if settings.row.embedded:
-        from headgate.sim.local import SimApp
-
-        return LocalTransport(cast(LocalApp, SimApp()))
-    origin = Origin.parse(settings.url)
-    if settings.proxy == "none":
-        proxy = None
-    elif settings.proxy == "environment":
-        proxy = Proxies.from_environment(os.environ).find(origin)
-    else:
-        proxy = Proxy.parse(settings.proxy)
-    return Pool(origin, ca_file=settings.ca_file, proxy=proxy, max_connections=settings.max_connections)
 
 
 def prepare(settings: Settings) -> None:

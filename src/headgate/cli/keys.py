@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from headgate.cli.limits import allowances, limit_options
 from headgate.cli.options import common
 from headgate.cli.registry import day, open_registry, show_fields, show_lines, show_table
 from headgate.core.errors import BadRequest
@@ -49,12 +50,14 @@ def _settings(command: Callable[..., Any]) -> Callable[..., Any]:
 @common
 @click.option("--name", required=True, help="What the key is called in records and lists.")
 @_settings
+@limit_options
 @click.option("--quiet", is_flag=True, help="Print the key alone.")
 def create(config: str | None, data: str | None, name: str, quiet: bool, **given: Any) -> None:
     """Make a key and print it: it is stored as a hash and can not be shown again."""
     from headgate.stores.keys import KeySpec
 
-    spec = KeySpec(name=name, **_fields(given))
+    limits = allowances(given)
+    spec = KeySpec(name=name, limits=limits, **_fields(given))
     with open_registry(config, data, create=True) as registry:
         made = registry.create_key(spec)
     print(made.secret)
@@ -85,7 +88,9 @@ def show(config: str | None, data: str | None, id: str, form: str) -> None:
     """Show the key with this ID (or name, where only one has it): everything but its secret."""
     with open_registry(config, data) as registry:
         info = registry.find_key(id)
+        limits = registry.list_limits(scope="key", value=info.id)
     fields = _plain(info, time.time_ns())
+    fields["limits"] = [one.rule.shown for one in limits]
     if form == "json":
         print(msgspec.json.format(msgspec.json.encode(fields)).decode())
         return
@@ -103,11 +108,15 @@ def show(config: str | None, data: str | None, id: str, form: str) -> None:
 @click.argument("id")
 @click.option("--name", help="A new name.")
 @_settings
+@limit_options
 def update(config: str | None, data: str | None, id: str, name: str | None, **given: Any) -> None:
     """Change the key with this ID; what is not named stays. An empty value takes a setting away."""
     from headgate.stores.keys import KeyChange
 
+    limits = allowances(given)
     fields = _fields(given)
+    if limits:
+        fields["limits"] = limits
     if name is not None:
         fields["name"] = name
     if not fields:

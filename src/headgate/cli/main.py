@@ -25,6 +25,7 @@ VERBS = {
     "keys": ("headgate.cli.keys", "Make, list, change, rotate and revoke virtual keys."),
     "users": ("headgate.cli.people", "Make, list, change and delete people."),
     "teams": ("headgate.cli.people", "Make, list and delete teams."),
+    "budgets": ("headgate.cli.budgets", "Show, set and remove limits and budgets."),
     "audit": ("headgate.cli.audit", "Show who changed what, and prove that the log is whole."),
     "data": ("headgate.cli.data", "Move the data to a shared Postgres."),
     "load": ("headgate.cli.load", "Load a gateway from a trace or from recorded traffic."),

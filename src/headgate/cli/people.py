@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 import msgspec
 
+from headgate.cli.limits import allowances, limit_options
 from headgate.cli.options import common
 from headgate.cli.registry import day, open_registry, show_lines, show_table
 
@@ -22,12 +25,14 @@ def teams() -> None:
 @common
 @click.argument("name")
 @click.option("--description", default="", help="What the team is.")
-def create_team(config: str | None, data: str | None, name: str, description: str) -> None:
+@limit_options
+def create_team(config: str | None, data: str | None, name: str, description: str, **given: Any) -> None:
     """Make a team of this NAME."""
     from headgate.stores.people import TeamSpec
 
+    limits = allowances(given)
     with open_registry(config, data, create=True) as registry:
-        team = registry.create_team(TeamSpec(name=name, description=description))
+        team = registry.create_team(TeamSpec(name=name, description=description, limits=limits))
     print(f"created the team {team.name}")
 
 
@@ -69,12 +74,16 @@ def users() -> None:
 @click.option(
     "--role", default="developer", help="viewer, developer or admin: keys of theirs can do no more [developer]."
 )
-def create_user(config: str | None, data: str | None, name: str, email: str, team: str, role: str) -> None:
+@limit_options
+def create_user(
+    config: str | None, data: str | None, name: str, email: str, team: str, role: str, **given: Any
+) -> None:
     """Make a person of this NAME: what the calls of their keys count for."""
     from headgate.stores.people import UserSpec
 
+    limits = allowances(given)
     with open_registry(config, data, create=True) as registry:
-        user = registry.create_user(UserSpec(name=name, email=email, team=team, role=role))
+        user = registry.create_user(UserSpec(name=name, email=email, team=team, role=role, limits=limits))
     print(f"created {user.id} ({user.name})")
 
 
@@ -101,11 +110,15 @@ def list_users(config: str | None, data: str | None, form: str) -> None:
 @click.option("--email", help="A new e-mail address; empty for none.")
 @click.option("--team", help="Another team; empty for none.")
 @click.option("--role", help="Another role; it counts for their keys within a second.")
-def update_user(config: str | None, data: str | None, person: str, **given: str | None) -> None:
+@limit_options
+def update_user(config: str | None, data: str | None, person: str, **given: Any) -> None:
     """Change a PERSON (id, e-mail or name); what is not named stays."""
     from headgate.stores.people import UserChange
 
+    limits = allowances(given)
     fields = {name: value for name, value in given.items() if value is not None}
+    if limits:
+        fields["limits"] = limits
     if not fields:
         raise click.UsageError("say what to change; see: headgate users update --help")
     with open_registry(config, data) as registry:

@@ -43,7 +43,7 @@ def prices(config: str | None, data: str | None, models: tuple[str, ...], form: 
 
 
 def _print_table(rows: list[tuple[str, Deployment]]) -> None:
-    from headgate.observe.estimate import how_to_price
+    from headgate.core.price import how_to_price
 
     cells = []
     for name, deployment in rows:

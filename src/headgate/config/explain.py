@@ -9,6 +9,7 @@ import msgspec
 
 from headgate.config.checks import is_reference
 from headgate.config.ledger import POLICIES, Origin
+from headgate.config.limits import show_limit
 from headgate.config.load import Loaded
 from headgate.config.nodes import join
 from headgate.config.prices import show_price
@@ -85,6 +86,10 @@ def _values(loaded: Loaded) -> Iterator[tuple[str, Any]]:
     yield from _policies(settings.defaults, "defaults")
     yield "defaults.max_tokens", settings.defaults.max_tokens
     yield from _struct(settings.estimate, "estimate")
+    for index, rule in enumerate(settings.limits):
+        for name, value in show_limit(rule):
+            yield f"limits[{index}].{name}", value
+    yield from _struct(settings.leases, "leases")
     if settings.admin_key is not None:
         yield "admin_key", _secret(settings.admin_key)
 

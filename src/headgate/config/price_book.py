@@ -18,12 +18,15 @@ from headgate.config.settings import ProviderSettings
 from headgate.core.errors import ConfigError
 from headgate.core.price import Price
 from headgate.providers.pricelist import PriceList, Schedule
+from headgate.providers.rows import GENERIC
 from headgate.stores.database import locked
 
 _log = logging.getLogger("headgate.prices")
 
 PACKAGE = "genai-prices"
 NO_TABLE = "none"
+HOUSES = ("openai", "anthropic", "google")
+"""Providers in the table whose models nobody else can host."""
 _EXTRACT_SECONDS = 60
 
 
@@ -58,6 +61,19 @@ class PriceBook:
             self._ids[provider.name] = self._identify(provider)
         found = self._ids[provider.name]
         return None if found is None or self._list is None else self._list.find(found, model)
+
+    def assume(self, provider: ProviderSettings, model: str) -> Schedule | None:
+        """Returns what a model costs at the house that alone serves models of this name, for a budget to go by.
+
+        Only at a provider that is configured by ``dialect`` and ``url``: what stands at a private address and answers
+        as ``gpt-4o-mini`` passes calls on to OpenAI. What people host themselves has other names.
+        """
+        if provider.price_table == NO_TABLE or provider.row not in GENERIC.values():
+            return None
+        table = self._load()
+        if table is None:
+            return None
+        return next((found for house in HOUSES if (found := table.find(house, model)) is not None), None)
 
     def _identify(self, provider: ProviderSettings) -> str | None:
         """Returns the provider's id in the table."""

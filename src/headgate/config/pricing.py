@@ -25,6 +25,20 @@ class Pricing:
         self._changing: list[tuple[Deployment, Schedule]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._due = float("inf")
+        self._assuming = False
+        self._unpriced: list[tuple[Deployment, ProviderSettings]] = []
+
+    def prepare(self) -> None:
+        """Reads what ``assume`` will need, on any thread."""
+        for deployment, provider in self._unpriced:
+            self._book.assume(provider, deployment.model)
+
+    def assume(self) -> None:
+        """A budget holds: models without a price get the one that ``PriceBook.assume`` knows, from now on."""
+        self._assuming = True
+        unpriced, self._unpriced = self._unpriced, []
+        for deployment, provider in unpriced:
+            self.set(deployment, provider, None)
 
     def set(self, deployment: Deployment, provider: ProviderSettings, own: Price | None, *, keep: bool = True) -> None:
         """Gives a deployment its price.
@@ -39,6 +53,10 @@ class Pricing:
             ConfigError: as ``PriceBook.find``.
         """
         found = self._book.find(provider, deployment.model, own)
+        if found is None and self._assuming:
+            found = self._book.assume(provider, deployment.model)
+        elif found is None and keep:
+            self._unpriced.append((deployment, provider))
         if not isinstance(found, Schedule):
             deployment.price = found
             return

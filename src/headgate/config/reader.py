@@ -11,10 +11,11 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 
 from headgate.config.checks import check_model, check_name
+from headgate.config.limits import LimitRuleConfig
 from headgate.config.nodes import Node, Problem, join
 from headgate.config.rule import Rule
 from headgate.config.schema import GroupConfig, ModelConfig, ProviderConfig, StepConfig
-from headgate.config.units import Rate, parse_bytes, parse_rate, parse_seconds, show_bytes, show_seconds
+from headgate.config.units import Amount, Rate, parse_bytes, parse_rate, parse_seconds, show_bytes, show_seconds
 from headgate.providers.rows import DIALECTS, ROWS
 
 _BAD: Any = object()
@@ -72,6 +73,10 @@ class Reader:
         origin = typing.get_origin(hint)
         if hint is Rate:
             return self._rate(node, rule, path)
+        if hint is Amount:
+            if isinstance(node.value, bool) or not isinstance(node.value, str | int | float):
+                return self.fail(node, path, f"expected a number, found {_found(node)}")
+            return Amount(node.value)
         if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
             return self._struct(node, hint, path) if not rule.off else self._switch(node, hint, path)
         if origin is dict:
@@ -151,6 +156,9 @@ class Reader:
             if inner is str:
                 item = self.value(child, str, inner_rule, below)
                 items.append("" if item is _BAD else item)
+            elif inner is LimitRuleConfig:
+                item = self.value(child, inner, inner_rule, below)
+                items.append(LimitRuleConfig() if item is _BAD else item)
             else:
                 item = self._step(child, inner is not StepConfig, below)
                 items.append(StepConfig() if item is _BAD else item)

@@ -10,11 +10,12 @@ from typing import Any, Literal
 
 import msgspec
 
+from headgate.config.limits import LimitRuleConfig
 from headgate.config.reader import fields
 from headgate.config.rule import Rule
 from headgate.config.schema import Config
 from headgate.config.settings import DefaultSettings
-from headgate.config.units import Rate, show_bytes, show_seconds
+from headgate.config.units import Amount, Rate, show_bytes, show_seconds
 from headgate.providers.rows import DIALECTS, ROWS
 
 BEGIN = "<!-- settings: made by `python -m headgate.config.reference docs/configuration.md` -->"
@@ -86,6 +87,8 @@ def _holds(hint: Any, rule: Rule) -> str:
         return _either(arguments)
     if hint is Rate:
         return "dollars" if rule.unit == "dollars" else "dollars per million tokens"
+    if hint is Amount:
+        return "number"
     if origin is dict and typing.get_origin(arguments[0]) is Literal:
         return f"mapping of lists, by {_either(typing.get_args(arguments[0]))}"
     if hint is bool:
@@ -94,7 +97,13 @@ def _holds(hint: Any, rule: Rule) -> str:
         unit = {"seconds": "time", "bytes": "size", "days": "time (plain: days)"}.get(rule.unit, "number")
         return f"{unit}, {_amount(rule.low, rule)} to {_amount(rule.high, rule)}"
     if origin is list:
-        return "list of texts" if arguments[0] is str else "list of deployments"
+        return (
+            "list of texts"
+            if arguments[0] is str
+            else "list of limits"
+            if arguments[0] is LimitRuleConfig
+            else "list of deployments"
+        )
     return "mapping" if hint is not str else "text"
 
 

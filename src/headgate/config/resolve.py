@@ -10,6 +10,7 @@ import msgspec
 
 from headgate.config.checks import is_reference
 from headgate.config.ledger import Ledger, Origin
+from headgate.config.limits import read_limits
 from headgate.config.nodes import Node, join
 from headgate.config.plans import Plans
 from headgate.config.prices import read_prices
@@ -84,6 +85,12 @@ class Resolver:
             pathlib.Path() if "dir" in self._overrides["data"] or "data.dir" not in self._ledger.origins else self._base
         )
         data = msgspec.structs.replace(data, dir=str((base / data.dir).absolute()))
+        if written.leases.store == "memory" and server.workers > 1:
+            self._ledger.tell(
+                "leases.store",
+                f"memory is one worker's own: with {server.workers} workers each limit would hold "
+                f"{server.workers} times; use `database`, or one worker",
+            )
         return Settings(
             providers=providers,
             models=models,
@@ -94,6 +101,8 @@ class Resolver:
             file=file,
             store=self._database(data.database),
             estimate=written.estimate,
+            limits=read_limits(written.limits, models, self._ledger),
+            leases=written.leases,
         )
 
     # providers

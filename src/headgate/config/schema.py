@@ -18,6 +18,7 @@ from headgate.config.checks import (
     check_secret,
     check_url,
 )
+from headgate.config.limits import LeaseSettings, LimitRuleConfig
 from headgate.config.prices import EstimateSettings, PriceConfig
 from headgate.config.rule import Rule
 from headgate.config.settings import Balance, DataSettings, FailureKind, HedgeSettings, ServerSettings
@@ -237,3 +238,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     data: Annotated[DataSettings, Rule("What is kept, and where.")] = DataSettings()
     defaults: Annotated[DefaultsConfig, Rule("What holds where nothing else is said.")] = DefaultsConfig()
     estimate: Annotated[EstimateSettings, Rule("Estimates of what a call would cost.")] = EstimateSettings()
+    limits: Annotated[
+        list[LimitRuleConfig], Rule("What callers may use in a window of time; see the page on limits.")
+    ] = []
+    leases: Annotated[LeaseSettings, Rule("How limits are kept.")] = LeaseSettings()

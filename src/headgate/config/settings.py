@@ -7,9 +7,11 @@ from typing import Annotated, Literal
 import msgspec
 
 from headgate.config.checks import check_database, check_host, check_network, check_path
+from headgate.config.limits import LeaseSettings
 from headgate.config.prices import EstimateSettings
 from headgate.config.rule import Rule
 from headgate.core.price import Price
+from headgate.core.rule import LimitRule
 from headgate.providers.rows import ProviderRow
 from headgate.providers.secret import Secret
 
@@ -319,6 +321,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     file: str | None
     store: Secret | None = None
     estimate: EstimateSettings = EstimateSettings()
+    limits: tuple[LimitRule, ...] = ()
+    leases: LeaseSettings = LeaseSettings()
 
     @property
     def database_url(self) -> str | None:

@@ -57,6 +57,12 @@ def show_bytes(size: int) -> str:
     return f"{size}B"
 
 
+class Amount(str):
+    """A number as it was written, digit by digit: what it may be depends on a unit that stands beside it."""
+
+    __slots__ = ()
+
+
 class Rate(NamedTuple):
     """Dollars per million tokens (or per piece), in nano-dollars; ``steps`` are ``(above, rate)`` by prompt length."""
 

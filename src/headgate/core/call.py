@@ -220,6 +220,7 @@ class Call:
         principal: who asks; None until ``auth`` has passed.
         view: the request's top level (``dialects.base.View``); None until ``decode`` has passed.
         conversation: the neutral request, once somebody has needed it.
+        limits: what holds for it (``pipeline.rulebook.Applied``); None where nothing does.
         plan: the deployments to try, in order; None until ``route`` has passed.
         settle: tells when the Record can no longer be lost; None if that is so already.
         status_of: the HTTP status that the server gives an outcome (None: success); 0 in the library.
@@ -236,6 +237,7 @@ class Call:
         "dialect",
         "headers",
         "id",
+        "limits",
         "peer",
         "plan",
         "principal",
@@ -274,6 +276,7 @@ class Call:
         self.view: Any = None
         self.conversation: Any = None
         self.plan: Plan | None = None
+        self.limits: Any = None
         self.cut: HeadgateError | None = None
         self.begun = False
         self.settle: Settlement | None = None

@@ -77,10 +77,26 @@ class UnknownModel(HeadgateError):
 
 
 class LimitExceeded(HeadgateError):
-    """A rate (``rate_limit_exceeded``) or a budget (``budget_exceeded``) of ours is used up."""
+    """A rate (``rate_limit_exceeded``) or a budget (``budget_exceeded``) of ours is used up.
+
+    Attributes:
+        limit: the name of the limit.
+    """
 
     code = "rate_limit_exceeded"
     fault: Fault = "caller"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        limit: str = "",
+        code: str | None = None,
+        fault: Fault | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, code=code, fault=fault, retry_after=retry_after)
+        self.limit = limit
 
 
 class Unavailable(HeadgateError):

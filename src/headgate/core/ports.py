@@ -11,6 +11,7 @@ from headgate.core.event import Frame, Summary
 from headgate.core.feedback import Feedback
 from headgate.core.record import Record
 from headgate.core.reply import Source
+from headgate.core.rule import LimitRule
 
 
 class Exchange(Protocol):
@@ -164,6 +165,14 @@ class KeyRing(Protocol):
     @property
     def stale(self) -> bool:
         """True once the store has been away for so long that no key is valid any more."""
+
+    @property
+    def rules(self) -> Sequence[LimitRule]:
+        """The limits that are stored beside the keys, oldest first."""
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Calls ``changed``, on any thread, whenever ``rules`` are others, before keys that came with them are valid.
+        It may block for a moment. The last one who watches counts."""
 
     def find(self, digest: bytes) -> Principal | None:
         """Returns whose key it is, by the 32 bytes of its SHA-256; None for an unknown, revoked or expired one."""

@@ -222,6 +222,12 @@ class Price(msgspec.Struct, frozen=True):
         return text
 
 
+def how_to_price(deployment: str) -> str:
+    """Returns what to write in the configuration so that a deployment has a price."""
+    provider, _, model = deployment.partition("/")
+    return f'write `providers.{provider}.prices: {{"{model}": {{input: …, output: …}}}}`, in dollars per million tokens'
+
+
 def show_cost(nano: int | None, places: int = 9) -> str:
     """Returns ``show_money``, or ``unpriced`` for None."""
     return "unpriced" if nano is None else show_money(nano, places)

@@ -9,7 +9,7 @@ import msgspec
 
 from headgate.core.call import Deployment
 from headgate.core.encoding import Encoding
-from headgate.core.price import NANO, show_dollars, show_money
+from headgate.core.price import NANO, how_to_price, show_dollars, show_money
 from headgate.core.usage import Usage
 from headgate.dialects.base import Dialect, View
 from headgate.dialects.counting import asked_tier, input_bound
@@ -168,12 +168,6 @@ def _warnings(rows: Sequence[AtDeployment], warn_tokens: int, warn_nano: int) ->
         if row.most is None:
             found.append(f"{row.deployment} has no price; {how_to_price(row.deployment)}.")
     return found
-
-
-def how_to_price(deployment: str) -> str:
-    """Returns what to write in the configuration so that a deployment has a price."""
-    provider, _, model = deployment.partition("/")
-    return f'write `providers.{provider}.prices: {{"{model}": {{input: …, output: …}}}}`, in dollars per million tokens'
 
 
 def _range(least: int | None, most: int | None) -> dict[str, str] | None:

@@ -10,10 +10,10 @@ from typing import Literal
 
 from headgate.core.call import Call, Handler
 from headgate.core.clock import Clock
-from headgate.core.errors import HeadgateError, Unauthenticated
+from headgate.core.errors import HeadgateError, LimitExceeded, Unauthenticated
 from headgate.core.event import Frame
 from headgate.core.ports import Journal
-from headgate.core.record import sum_costs
+from headgate.core.record import dispatched, sum_costs
 from headgate.core.reply import Ending, Reply
 
 _log = logging.getLogger("headgate.account")
@@ -44,6 +44,10 @@ class Account:
         self.unauthenticated = 0
         self.open = 0
 
+    def enclose(self, next: Handler) -> None:
+        """Puts another layer inside, for the calls to come."""
+        self._next = next
+
     async def __call__(self, call: Call) -> Reply:
         """Handles the call. Raises what the layers inside raise, its Record closed first."""
         self.open += 1
@@ -54,7 +58,8 @@ class Account:
             self.unauthenticated += 1
             raise
         except HeadgateError as error:
-            self._close(call, "failed" if call.record.attempts else "refused", error)
+            ours = isinstance(error, LimitExceeded) and not dispatched(call.record)
+            self._close(call, "failed" if call.record.attempts and not ours else "refused", error)
             raise
         except asyncio.CancelledError:
             self._close(call, "cancelled", None)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 
 from headgate.core.call import Call
-from headgate.core.errors import HeadgateError
+from headgate.core.errors import HeadgateError, LimitExceeded
 from headgate.core.event import Frame, Kind
 from headgate.core.record import dispatched
 from headgate.core.reply import Reply
@@ -164,6 +164,8 @@ def render_error(
         head += b"x-headgate-id: %b\r\n" % call_id.encode()
     if attempts >= 0:
         head += b"x-headgate-attempts: %d\r\n" % attempts
+    if isinstance(error, LimitExceeded):
+        head += b"x-headgate-limit: %b\r\n" % clean(error.limit)
     if error.retry_after is not None:
         head += b"retry-after: %d\r\n" % math.ceil(error.retry_after)
     return status, head, dialect.error_body(error, status, call_id)

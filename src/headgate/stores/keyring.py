@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ import msgspec
 from headgate.core.call import Principal
 from headgate.core.clock import Clock, SystemClock
 from headgate.core.errors import ConfigError, Unavailable
+from headgate.core.rule import LimitRule
 from headgate.core.terms import Terms, allowed_models, has_role, lesser_role
 from headgate.stores.database import Reader, open_reader
 
@@ -27,6 +29,7 @@ _KEYS_SQL = (
     " k.expires_ns, k.networks, k.required_tags, u.name, u.team, u.role"
     " FROM virtual_keys k LEFT JOIN users u ON u.id = k.owner WHERE k.revoked_ns IS NULL"
 )
+_LIMITS_SQL = "SELECT scope, value, unit, per, amount, priority, name FROM limits ORDER BY created_ns, id"
 _OLD_SQL = "SELECT digest, key_id, expires_ns FROM old_secrets"
 _ID, _EXPIRES = 1, 10
 _NEVER = 1 << 63
@@ -51,6 +54,8 @@ class _Snapshot:
 
 class KeyRingCache:
     """Port ``KeyRing`` over the store.
+
+    ``rules`` are the limits in the store.
 
     A change is seen within ``poll_seconds``. While the store does not answer, known keys stay valid for
     ``grace_seconds``; then all are refused, and keyless mode with them, for nobody knows any more what exists.
@@ -84,6 +89,8 @@ class KeyRingCache:
         self._reader: Reader | None = None
         self._epoch = -1
         self._snapshot = _Snapshot({}, empty=True)
+        self._watcher: Callable[[], None] | None = None
+        self.rules: tuple[LimitRule, ...] = ()
         self._valid_until = 0.0
         self._refreshing = threading.Lock()
         self.refresh()
@@ -109,6 +116,10 @@ class KeyRingCache:
     def set_url(self, url: str) -> None:
         """Uses this URL for connections to the same database from now on: its password may be another."""
         self._url = url
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Calls ``changed`` (see the port)."""
+        self._watcher = changed
 
     @property
     def empty(self) -> bool:
@@ -153,7 +164,10 @@ class KeyRingCache:
             if epoch != self._epoch:
                 keys = self._reader.query(_KEYS_SQL)
                 empty = not keys and not self._reader.query(_ANY_SQL)
-                self._snapshot = _Snapshot(_rows(keys, self._reader.query(_OLD_SQL)), empty=empty)
+                snapshot = _Snapshot(_rows(keys, self._reader.query(_OLD_SQL)), empty=empty)
+                # After the keys, and in force before them: no new key is ever valid without its limits.
+                self._take_rules(tuple(LimitRule(*row) for row in self._reader.query(_LIMITS_SQL)))
+                self._snapshot = snapshot
                 self._epoch = epoch
         except Unavailable:
             if self._reader is not None:
@@ -161,6 +175,12 @@ class KeyRingCache:
             self._reader, self._epoch = None, -1
             raise
         self._valid_until = asked + self._grace
+
+    def _take_rules(self, rules: tuple[LimitRule, ...]) -> None:
+        if rules != self.rules:
+            self.rules = rules
+            if self._watcher is not None:
+                self._watcher()
 
     def close(self) -> None:
         """Stops the thread and lets go of the store. Idempotent."""

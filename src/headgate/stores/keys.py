@@ -16,6 +16,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from headgate.core.errors import BadRequest
 from headgate.core.terms import ROLES, lesser_role
+from headgate.stores.allowance import Allowance
 from headgate.stores.change import Change
 from headgate.stores.people import find_user
 from headgate.stores.schema import old_secrets, virtual_keys
@@ -104,6 +105,7 @@ _Networks = Annotated[
     list[str] | None, Meta(description="The only client addresses, as networks (`10.0.0.0/8`); null for all.")
 ]
 _Tags = Annotated[list[str], Meta(description="Tags that every call must carry: `app`, or `app=billing`.")]
+_Limits = Annotated[list[Allowance], Meta(description="Limits to set; others that it has stay.")]
 _Metadata = Annotated[dict[str, str], Meta(description="Free words about it; shown, never used.")]
 
 
@@ -123,6 +125,7 @@ class KeySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     networks: _Networks = None
     required_tags: _Tags = []
     metadata: _Metadata = {}
+    limits: _Limits = []
 
 
 class KeyChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -141,6 +144,7 @@ class KeyChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     networks: _Networks | UnsetType = UNSET
     required_tags: _Tags | UnsetType = UNSET
     metadata: _Metadata | UnsetType = UNSET
+    limits: _Limits | UnsetType = UNSET
 
 
 def new_secret() -> str:
@@ -291,6 +295,7 @@ def _checked(change: Change, given: dict[str, Any]) -> dict[str, Any]:
     }
     for label in ("user", "team", "feature"):
         checks[label] = lambda text, label=label: check_word(text, label, limit=LABEL_LIMIT, empty=True)
+    given = {name: value for name, value in given.items() if name != "limits"}  # stored beside the key
     return {"expires_ns" if name == "expires" else name: checks[name](value) for name, value in given.items()}
 
 

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from headgate.core.errors import BadRequest
 from headgate.core.terms import ROLES
+from headgate.stores.allowance import Allowance
 from headgate.stores.change import Change
 from headgate.stores.schema import teams, users, virtual_keys
 from headgate.stores.words import VALUE_LIMIT, check_email, check_role, check_word, findable, shown, wrong
@@ -42,6 +43,7 @@ class UserInfo(msgspec.Struct, frozen=True):
 _Name = Annotated[str, Meta(description="What their calls count for in records and limits; unique.")]
 _Email = Annotated[str, Meta(description="Their e-mail address; unique; may be empty.")]
 _TeamName = Annotated[str, Meta(description="The team that they are in; may be empty.")]
+_Limits = Annotated[list[Allowance], Meta(description="Limits to set; others that it has stay.")]
 _Role = Annotated[
     str,
     Meta(
@@ -56,6 +58,7 @@ class TeamSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     name: Annotated[str, Meta(description="What keys and records call it; unique, without a slash.")]
     description: str = ""
+    limits: _Limits = []
 
 
 class UserSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -65,6 +68,7 @@ class UserSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     email: _Email = ""
     team: _TeamName = ""
     role: _Role = "developer"
+    limits: _Limits = []
 
 
 class UserChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -74,6 +78,7 @@ class UserChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     email: _Email | UnsetType = UNSET
     team: _TeamName | UnsetType = UNSET
     role: _Role | UnsetType = UNSET
+    limits: _Limits | UnsetType = UNSET
 
 
 def add_team(change: Change, spec: TeamSpec) -> TeamInfo:
@@ -186,7 +191,7 @@ def remove_user(change: Change, user: UserInfo) -> None:
 
 def _checked(change: Change, given: dict[str, Any], id: str) -> dict[str, Any]:
     """Returns the fields of a UserInfo for what was given, for the person with this id ("" for a new one)."""
-    fields = dict(given)
+    fields = {name: value for name, value in given.items() if name != "limits"}  # stored beside
     if "name" in fields:
         fields["name"] = check_word(fields["name"], "name")
     if "email" in fields:

@@ -13,13 +13,16 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import msgspec
+from msgspec import UNSET
 from sqlalchemy import Engine
 
 from headgate.core.errors import BadRequest
-from headgate.stores import keys, people
+from headgate.stores import keys, limits, people
+from headgate.stores.allowance import LimitSpec
 from headgate.stores.change import Change, Once, changing
 from headgate.stores.keyring import digest_of
 from headgate.stores.keys import PREFIX, KeyChange, KeyInfo, KeySpec
+from headgate.stores.limits import LimitInfo
 from headgate.stores.people import TeamInfo, TeamSpec, UserChange, UserInfo, UserSpec
 
 _ROUNDS = 100_000
@@ -79,7 +82,13 @@ class Registry:
 
     def create_key(self, spec: KeySpec) -> NewKey:
         """Makes a key. Raises as ``keys.add_key``."""
-        return self._with_secret(lambda change, digest: keys.add_key(change, spec, digest))
+
+        def add(change: Change, digest: bytes) -> KeyInfo:
+            info = keys.add_key(change, spec, digest)
+            limits.set_allowances(change, "key", info.id, spec.limits)
+            return info
+
+        return self._with_secret(add)
 
     def rotate_key(self, id_or_name: str, overlap: str) -> NewKey:
         """Gives a key a new secret. Raises as ``keys.rotate_key``."""
@@ -87,11 +96,24 @@ class Registry:
 
     def update_key(self, id_or_name: str, wanted: KeyChange) -> KeyInfo:
         """Changes a key. Raises as ``keys.change_key``."""
-        return self._change(lambda change: keys.change_key(change, id_or_name, wanted), KeyInfo)
+
+        def alter(change: Change) -> KeyInfo:
+            info = keys.change_key(change, id_or_name, wanted)
+            if wanted.limits is not UNSET:
+                limits.set_allowances(change, "key", info.id, wanted.limits)
+            return info
+
+        return self._change(alter, KeyInfo)
 
     def revoke_key(self, id_or_name: str) -> KeyInfo:
         """Revokes a key; workers know within a second. Raises as ``keys.find_key``."""
-        return self._change(lambda change: keys.revoke_key(change, id_or_name), KeyInfo)
+
+        def revoke(change: Change) -> KeyInfo:
+            info = keys.revoke_key(change, id_or_name)
+            limits.remove_limits_of(change, "key", info.id)
+            return info
+
+        return self._change(revoke, KeyInfo)
 
     # teams
 
@@ -107,11 +129,23 @@ class Registry:
 
     def create_team(self, spec: TeamSpec) -> TeamInfo:
         """Makes a team. Raises as ``people.add_team``."""
-        return self._change(lambda change: people.add_team(change, spec), TeamInfo)
+
+        def add(change: Change) -> TeamInfo:
+            info = people.add_team(change, spec)
+            limits.set_allowances(change, "team", info.name, spec.limits)
+            return info
+
+        return self._change(add, TeamInfo)
 
     def delete_team(self, name: str) -> TeamInfo:
         """Deletes a team. Raises as ``people.delete_team``."""
-        return self._change(lambda change: people.delete_team(change, name), TeamInfo)
+
+        def delete(change: Change) -> TeamInfo:
+            info = people.delete_team(change, name)
+            limits.remove_limits_of(change, "team", info.name)
+            return info
+
+        return self._change(delete, TeamInfo)
 
     # people
 
@@ -127,11 +161,27 @@ class Registry:
 
     def create_user(self, spec: UserSpec) -> UserInfo:
         """Makes a person. Raises as ``people.add_user``."""
-        return self._change(lambda change: people.add_user(change, spec), UserInfo)
+
+        def add(change: Change) -> UserInfo:
+            info = people.add_user(change, spec)
+            limits.set_allowances(change, "user", info.name, spec.limits)
+            return info
+
+        return self._change(add, UserInfo)
 
     def update_user(self, word: str, wanted: UserChange) -> UserInfo:
         """Changes a person. Raises as ``people.change_user``."""
-        return self._change(lambda change: people.change_user(change, word, wanted), UserInfo)
+
+        def alter(change: Change) -> UserInfo:
+            before = people.find_user(change.connection, word)
+            info = people.change_user(change, before.id, wanted)
+            if info.name != before.name:
+                limits.rename_member(change, "user", before.name, info.name)
+            if wanted.limits is not UNSET:
+                limits.set_allowances(change, "user", info.name, wanted.limits)
+            return info
+
+        return self._change(alter, UserInfo)
 
     def delete_user(self, word: str) -> UserInfo:
         """Deletes a person and revokes their keys. Raises as ``people.find_user``."""
@@ -140,10 +190,27 @@ class Registry:
             user = people.find_user(change.connection, word)
             for key in keys.list_keys(change.connection, owner=user.id):
                 keys.revoke_key(change, key.id)
+                limits.remove_limits_of(change, "key", key.id)
             people.remove_user(change, user)
+            limits.remove_limits_of(change, "user", user.name)
             return user
 
         return self._change(delete, UserInfo)
+
+    # limits
+
+    def list_limits(self, *, scope: str = "", value: str = "") -> list[LimitInfo]:
+        """Returns limits, oldest first (see ``limits.list_limits``)."""
+        with self._engine.connect() as connection:
+            return limits.list_limits(connection, scope=scope, value=value)
+
+    def set_limit(self, spec: LimitSpec) -> LimitInfo:
+        """Sets a limit; workers obey it within a second. Raises as ``limits.set_limit``."""
+        return self._change(lambda change: limits.set_limit(change, spec), LimitInfo)
+
+    def remove_limit(self, id: str) -> LimitInfo:
+        """Removes a limit. Raises as ``limits.remove_limit``."""
+        return self._change(lambda change: limits.remove_limit(change, id), LimitInfo)
 
     # how
 

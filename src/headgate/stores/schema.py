@@ -158,6 +158,21 @@ users = Table(
     Column("created_ns", BigInteger, nullable=False),
 )
 
+limits = Table(
+    "limits",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("scope", String, nullable=False),
+    Column("value", String, nullable=False),
+    Column("unit", String, nullable=False),
+    Column("per", String, nullable=False),
+    Column("priority", String, nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("name", String, nullable=False),
+    Column("created_ns", BigInteger, nullable=False),
+    Index("limits_by_what", "scope", "value", "unit", "per", "priority", unique=True),
+)
+
 audit_log = Table(
     "audit_log",
     metadata,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -15,6 +16,7 @@ from headgate.compose import Core
 from headgate.config.load import load_settings
 from headgate.core.call import Principal
 from headgate.core.record import Record
+from headgate.core.rule import LimitRule
 from headgate.server.app import App
 from headgate.server.guard import Limits
 from headgate.server.native import protocol_for
@@ -43,6 +45,10 @@ class NoKeys:
     """The key ring of keyless mode."""
 
     empty = True
+    rules: tuple[LimitRule, ...] = ()
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Nothing ever changes."""
 
     def find(self, digest: bytes) -> Principal | None:
         """Nobody has a key."""

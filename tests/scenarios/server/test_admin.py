@@ -69,11 +69,15 @@ def fill(route: Route, boss: Desk, record: str) -> tuple[str, object]:
         path = path.replace("{id}", str(boss.post("/users", name=f"user {number}")["id"]))
     if "/teams/{name}" in path:
         path = path.replace("{name}", str(boss.post("/teams", name=f"team-{number}")["name"]))
+    limit = {"scope": "feature", "value": f"none-{number}", "amount": "1.50", "per": "day"}
+    if "/limits/{id}" in path:
+        path = path.replace("{id}", str(boss.post("/limits", **limit)["id"]))
     path = path.replace("{id}", record)
     bodies = {
         "create_key": {"name": "new"},
         "update_key": {"metadata": {"ticket": "1"}},
         "rotate_key": {"overlap": "0s"},
+        "set_limit": limit,
         "create_team": {"name": f"team {number}"},
         "create_user": {"name": f"user {number}"},
         "update_user": {"role": "viewer"},

@@ -97,6 +97,6 @@ def test_every_setting_is_explained(loaded: Loaded) -> None:
     for setting in settings():
         path = setting.path.replace("providers.NAME", "providers.up").replace("models.NAME", "models.fast")
         path = re.sub(r"^models\.fast\.(timeouts|retry|breaker|limit)\b", r"models.fast.route[0].\1", path)
-        path = ELSEWHERE.get(path, path).replace("route[N]", "route[1]")
+        path = ELSEWHERE.get(path, path).replace("route[N]", "route[1]").replace("limits[N]", "limits[0]")
         path = path.replace("prices.NAME", "prices.gpt-4o-mini")
         assert any(one == path or one.startswith((f"{path}.", f"{path}[")) for one in shown), path

@@ -11,6 +11,7 @@ from headgate.core.call import Attempt, Call, Deployment, Principal, Timeouts
 from headgate.core.clock import FixedClock
 from headgate.core.errors import HeadgateError
 from headgate.core.record import Record
+from headgate.core.rule import LimitRule
 
 
 class View:
@@ -49,6 +50,11 @@ class Keys:
 
     def __init__(self, keys: Mapping[bytes, Principal] | None = None) -> None:
         self.keys = dict(keys or {})
+        self.rules: tuple[LimitRule, ...] = ()
+        self.changed: Callable[[], None] = lambda: None
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        self.changed = changed
 
     @property
     def empty(self) -> bool:

@@ -64,6 +64,7 @@ _WIRE_OF_CODE: dict[str, str] = {
     "content_filter": "invalid_request_error",
     "quota": "billing_error",
     "budget_exceeded": "billing_error",
+    "unpriced_model": "billing_error",
     "body_too_large": "request_too_large",
     "request_too_large": "request_too_large",
 }

@@ -70,7 +70,7 @@ def _type(error: HeadgateError) -> str:
     if isinstance(error, UpstreamError):
         return _UPSTREAM_TYPES.get(error.code, "server_error")
     if isinstance(error, LimitExceeded):
-        return "insufficient_quota" if error.code == "budget_exceeded" else "rate_limit_error"
+        return "insufficient_quota" if error.code in ("budget_exceeded", "unpriced_model") else "rate_limit_error"
     for kind, word in _TYPES:
         if isinstance(error, kind):
             return word

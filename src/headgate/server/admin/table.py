@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from headgate.server.admin import audit, feedback, keys, models, openapi, people, records, stats
+from headgate.server.admin import audit, feedback, keys, limits, models, openapi, people, records, stats
 from headgate.server.admin.route import Ask, Route
 
 ROUTES: tuple[Route, ...] = (
     *keys.ROUTES,
     *people.ROUTES,
+    *limits.ROUTES,
     *audit.ROUTES,
     *records.ROUTES,
     *stats.ROUTES,

@@ -1,0 +1,52 @@
+"""What a provider's settings become at run time: its connections, and what every request to it carries."""
+
+from __future__ import annotations
+
+import os
+from typing import cast
+
+from headgate.config.settings import ProviderSettings, TimeoutSettings
+from headgate.core.call import Timeouts
+from headgate.core.ports import Transport
+from headgate.transport.local import LocalApp, LocalTransport
+from headgate.transport.origin import Origin
+from headgate.transport.pool import Pool
+from headgate.transport.proxy import Proxies, Proxy
+
+USER_AGENT = "headgate/0.1"
+
+
+def constant_headers(settings: ProviderSettings) -> bytes:
+    """Returns the header lines of every request to it, its one key among them."""
+    lines = {"content-type": "application/json", "accept": "*/*", "user-agent": USER_AGENT}
+    for name, value in settings.headers.items():
+        lines[name] = value if isinstance(value, str) else value.reveal()
+    if len(settings.keys) == 1:
+        lines[settings.row.auth_header] = settings.row.auth_prefix + settings.keys[0].reveal()
+    return "".join(f"{name}: {value}\r\n" for name, value in lines.items()).encode("latin-1")
+
+
+def make_timeouts(settings: TimeoutSettings) -> Timeouts:
+    """Returns the bounds in time as an attempt has them."""
+    return Timeouts(settings.connect, settings.headers, settings.first_content, settings.idle, settings.total)
+
+
+def wiring(settings: ProviderSettings) -> tuple[object, ...]:
+    """Returns what ``make_transport`` goes by."""
+    return settings.row.embedded, settings.url, settings.proxy, settings.ca_file, settings.max_connections
+
+
+def make_transport(settings: ProviderSettings) -> Transport:
+    """Returns the connections to it; to the simulator inside, none that a network sees."""
+    if settings.row.embedded:
+        from headgate.sim.local import SimApp
+
+        return LocalTransport(cast(LocalApp, SimApp()))
+    origin = Origin.parse(settings.url)
+    if settings.proxy == "none":
+        proxy = None
+    elif settings.proxy == "environment":
+        proxy = Proxies.from_environment(os.environ).find(origin)
+    else:
+        proxy = Proxy.parse(settings.proxy)
+    return Pool(origin, ca_file=settings.ca_file, proxy=proxy, max_connections=settings.max_connections)
