@@ -6,10 +6,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from headgate.client.answer import Answer, Choice, ToolUse
+    from headgate.client.answer import Answer
     from headgate.client.gateway import Gateway
     from headgate.client.stream import Stream
     from headgate.client.sync import SyncGateway, SyncStream
+    from headgate.core.choices import Choice, ToolUse
     from headgate.core.errors import (
         BadRequest,
         ConfigError,

@@ -136,7 +136,7 @@ class Core:
         self._settings = settings
         self._known: dict[_Terms, Health] = {}
         self._chains: dict[str, KeyChain | None] = {}
-        self.dialects = _dialects()
+        self.dialects = every_dialect()
         if before is not None:
             self._take_over(before)
         self.models = {name: self._about(model) for name, model in settings.models.items()}
@@ -399,7 +399,8 @@ def prepare(settings: Settings) -> None:
             tls_context(provider.ca_file)
 
 
-def _dialects() -> dict[str, Dialect]:
+def every_dialect() -> dict[str, Dialect]:
+    """Returns every client dialect by name."""
     every: tuple[Dialect, ...] = (OpenAIChat(), Anthropic(), AnthropicCount(), Embeddings())
     return {dialect.name: dialect for dialect in every}
 

@@ -23,6 +23,7 @@ SHOWN = {
     "embeddings": ["3 vectors of "],
     "library": ["Hello, library!", "[finish: stop]", "Question 4", "server_error: ", "without an event loop."],
     "fallback": ["answered by sim/echo at attempt 3"],
+    "replay": ["RECORDED", "the answers differ", "status 500", "\nreproduced", "nonsense"],
     "outage": ["30 answers by sim/echo", "{2: 10, 1: 20}", "alone: We are overloaded"],
 }
 """What each example prints when it shows what it says it shows."""

@@ -17,6 +17,7 @@ VERBS = {
     "records": ("headgate.cli.records", "List the calls that were made."),
     "record": ("headgate.cli.records", "Tell the whole story of one call."),
     "spend": ("headgate.cli.spend", "Show what calls cost."),
+    "replay": ("headgate.cli.replay", "Send recorded calls again, and compare."),
     "feedback": ("headgate.cli.feedback", "Show what people thought of answers."),
     "stats": ("headgate.cli.stats", "Show how calls went: errors, latency, speed, tokens."),
     "estimate": ("headgate.cli.estimate", "Tell what a call would cost before it is made."),

@@ -9,47 +9,10 @@ from typing import Any
 import msgspec
 
 from headgate.core.call import Call
-from headgate.core.event import (
-    Embedding,
-    Event,
-    Finish,
-    FinishReason,
-    Frame,
-    ReasoningDelta,
-    RefusalDelta,
-    TextDelta,
-    ToolCallDelta,
-    ToolCallStart,
-    UsageReport,
-)
+from headgate.core.choices import Choice, Choices, ToolUse
+from headgate.core.event import Event, FinishReason, Frame, UsageReport
 from headgate.core.record import dispatched
 from headgate.core.usage import Usage
-
-
-class ToolUse(msgspec.Struct):
-    """A tool call: ``arguments`` is the JSON text as generated; ``parsed()`` decodes it."""
-
-    id: str
-    name: str
-    arguments: str = ""
-
-    def parsed(self) -> Any:
-        """Returns the decoded arguments.
-
-        Raises:
-            msgspec.DecodeError: the model wrote malformed JSON.
-        """
-        return msgspec.json.decode(self.arguments or "{}")
-
-
-class Choice(msgspec.Struct):
-    """One of the answers of ``n`` > 1."""
-
-    text: str = ""
-    reasoning: str = ""
-    refusal: str = ""
-    tool_calls: list[ToolUse] = []
-    finish: FinishReason | None = None
 
 
 class Answer(msgspec.Struct):
@@ -140,9 +103,7 @@ class Folder:
         self._keep = dialect == call.dialect.name
         self._raw: bytes | None = None
         self._events: list[Event] = []
-        self._choices: dict[int, Choice] = {}
-        self._calls: dict[tuple[int, int], ToolUse] = {}
-        self._vectors: dict[int, list[float] | str] = {}
+        self._choices = Choices()
 
     def feed(self, frames: Iterable[Frame]) -> None:
         """Takes the next frames."""
@@ -151,7 +112,7 @@ class Folder:
                 self._raw = frame.data
             events = frame.events
             self._events += events
-            self._fold(events)
+            self._choices.feed(events)
 
     def answer(self) -> Answer:
         """Returns what has been folded so far, with what the Record knows."""
@@ -160,8 +121,8 @@ class Folder:
             record.id,
             usage=record.usage,
             attempts=dispatched(record),
-            choices=[self._choices[index] for index in sorted(self._choices)],
-            vectors=[self._vectors[index] for index in sorted(self._vectors)],
+            choices=self._choices.all,
+            vectors=self._choices.vectors,
             latency=max(0, record.duration_us) / 1e6,
             cost=None if record.cost is None else Decimal(record.cost).scaleb(-9),
         )
@@ -183,28 +144,3 @@ class Folder:
             encoder.feed([UsageReport(call.record.usage)])
         body: bytes = encoder.end()
         return body
-
-    def _fold(self, events: Iterable[Event]) -> None:
-        for event in events:
-            if isinstance(event, TextDelta):
-                self._choice(event.choice).text += event.text
-            elif isinstance(event, ReasoningDelta):
-                self._choice(event.choice).reasoning += event.text
-            elif isinstance(event, RefusalDelta):
-                self._choice(event.choice).refusal += event.text
-            elif isinstance(event, ToolCallStart):
-                call = self._calls[event.choice, event.index] = ToolUse(event.id, event.name)
-                self._choice(event.choice).tool_calls.append(call)
-            elif isinstance(event, ToolCallDelta):
-                if (event.choice, event.index) in self._calls:
-                    self._calls[event.choice, event.index].arguments += event.arguments
-            elif isinstance(event, Finish):
-                self._choice(event.choice).finish = event.reason
-            elif isinstance(event, Embedding):
-                self._vectors[event.index] = event.vector
-
-    def _choice(self, index: int) -> Choice:
-        choice = self._choices.get(index)
-        if choice is None:
-            choice = self._choices[index] = Choice()
-        return choice

@@ -12,6 +12,7 @@ from headgate.core.errors import HeadgateError
 from headgate.core.price import Price
 from headgate.core.record import AttemptRecord, Record
 from headgate.core.reply import Reply
+from headgate.core.tape import Tape
 from headgate.core.terms import ModelPatterns, Terms
 
 Priority = Literal["interactive", "batch"]
@@ -227,6 +228,8 @@ class Call:
         cut: why the server itself is cancelling the call; None while it is not, and where the client left.
         task: the task that handles it, where the server knows it; None in the library.
         begun: whether a heartbeat has begun the response already, with status 200.
+        kept: how payloads are kept where the key does not say: ``"full"``…; set by ``account``.
+        tapes: what its attempts have heard, where payloads are kept whole; None where nothing is.
     """
 
     __slots__ = (
@@ -237,6 +240,7 @@ class Call:
         "dialect",
         "headers",
         "id",
+        "kept",
         "limits",
         "peer",
         "plan",
@@ -246,6 +250,7 @@ class Call:
         "settle",
         "started",
         "status_of",
+        "tapes",
         "task",
         "view",
     )
@@ -280,6 +285,8 @@ class Call:
         self.cut: HeadgateError | None = None
         self.begun = False
         self.settle: Settlement | None = None
+        self.kept = ""
+        self.tapes: list[Tape] | None = None
         self.task: asyncio.Task[None] | None = None
 
 

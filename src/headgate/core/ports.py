@@ -12,6 +12,7 @@ from headgate.core.feedback import Feedback
 from headgate.core.record import Record
 from headgate.core.reply import Source
 from headgate.core.rule import LimitRule
+from headgate.core.tape import Tape
 
 
 class Exchange(Protocol):
@@ -143,6 +144,9 @@ class Journal(Protocol):
 
     def append_payload(self, call_id: str, request: bytes, response: bytes) -> None:
         """Writes a call's payloads to their own segment; shed, and counted, when the disk is short."""
+
+    def append_tapes(self, call_id: str, tapes: Sequence[Tape]) -> None:
+        """Writes what a call's failed attempts have heard, with the payloads; shed as those are."""
 
     def append_feedback(self, feedback: Feedback) -> Settlement | None:
         """Takes feedback; returns as ``append``.

@@ -15,6 +15,7 @@ from headgate.core.event import Frame
 from headgate.core.ports import Journal
 from headgate.core.record import dispatched, sum_costs
 from headgate.core.reply import Ending, Reply
+from headgate.core.tape import Tape
 
 _log = logging.getLogger("headgate.account")
 
@@ -51,6 +52,7 @@ class Account:
     async def __call__(self, call: Call) -> Reply:
         """Handles the call. Raises what the layers inside raise, its Record closed first."""
         self.open += 1
+        call.kept = self._payloads
         try:
             reply = await self._next(call)
         except Unauthenticated:
@@ -59,6 +61,10 @@ class Account:
             raise
         except HeadgateError as error:
             ours = isinstance(error, LimitExceeded) and not dispatched(call.record)
+            if self._keeps(call):
+                # What was asked, of a call that nobody answered: to be looked at, and sent again.
+                call.record.payloads = "full"
+                self._journal.append_payload(call.id, call.raw, b"")
             self._close(call, "failed" if call.record.attempts and not ours else "refused", error)
             raise
         except asyncio.CancelledError:
@@ -70,11 +76,14 @@ class Account:
             self._close(call, "failed", bug)
             raise bug from error
         call.record.first_content_us = int((self._monotonic() - call.started) * 1e6)
-        principal = call.principal
-        if ((principal.payloads if principal is not None else "") or self._payloads) == "full":
+        if self._keeps(call):
             reply = _keep_payloads(call, reply, self._journal)
         reply.on_end(partial(self._end, call))
         return reply
+
+    def _keeps(self, call: Call) -> bool:
+        principal = call.principal
+        return ((principal.payloads if principal is not None else "") or self._payloads) == "full"
 
     def _end(self, call: Call, ending: Ending) -> None:
         record, summary = call.record, ending.summary
@@ -107,11 +116,21 @@ class Account:
             record.fault = error.fault
         record.status = call.status_of(None if begun or call.begun or outcome == "cancelled" else error)
         attempts = record.attempts
+        if call.tapes is not None:
+            self._keep_tapes(call, call.tapes)
         # One that has answered says it all: its cost, or that it has no price.
         alone = len(attempts) == 1 and attempts[0].usage is not None
         record.cost = attempts[0].cost if alone else sum_costs(attempts)
         self.open -= 1
         call.settle = self._journal.append(record)
+
+    def _keep_tapes(self, call: Call, tapes: list[Tape]) -> None:
+        """Stores what failed attempts have heard; what the answering one has is the answer."""
+        attempts = call.record.attempts
+        failed = [tape for tape in tapes if attempts[tape.attempt].outcome == "failed"]
+        call.tapes = None
+        if failed:
+            self._journal.append_tapes(call.id, failed)
 
 
 class _Capture:

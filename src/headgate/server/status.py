@@ -38,6 +38,8 @@ _BY_CODE = {
     "team_in_use": 409,
     "idempotency_conflict": 409,
     "secret_not_kept": 409,
+    "payloads_not_kept": 409,
+    "nothing_to_play": 409,
 }
 _BY_TYPE: dict[type[HeadgateError], int] = {
     BadRequest: 400,

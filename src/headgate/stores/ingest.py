@@ -13,12 +13,13 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from headgate.core.feedback import Feedback
 from headgate.core.record import Record
+from headgate.core.tape import TapesEntry, encode_tapes
 from headgate.stores.backlog import RollupBacklog
 from headgate.stores.feedback_rows import FEEDBACK_COLUMNS, feedback_row
 from headgate.stores.journal.framing import PayloadEntry
 from headgate.stores.rollups import RollupWriter
 from headgate.stores.rows import COLUMNS, fit_row, to_row
-from headgate.stores.schema import calls, feedback, journal_offsets, payloads
+from headgate.stores.schema import calls, feedback, journal_offsets, payloads, tapes
 
 _log = logging.getLogger("headgate.recorder")
 # What a row itself can be blamed for; a database that is read-only or lacks a table refuses rows, too, for a while.
@@ -67,6 +68,7 @@ class _Batch(NamedTuple):
     payloads: Sequence[tuple[Any, ...]] = ()
     feedback: Sequence[tuple[Any, ...]] = ()
     offsets: Sequence[tuple[Any, ...]] = ()
+    tapes: Sequence[tuple[Any, ...]] = ()
 
 
 class _Copy:
@@ -108,6 +110,7 @@ class Ingest:
         self._copy = _Copy(engine, calls, COLUMNS) if engine.dialect.name == "postgresql" else None
         self._payloads = _Statement(engine, payloads, ("call_id", "stored_ns", "request", "response"))
         self._feedback = _Statement(engine, feedback, FEEDBACK_COLUMNS)
+        self._tapes = _Statement(engine, tapes, ("call_id", "stored_ns", "tapes"))
         self._offsets = _Statement(engine, journal_offsets, ("segment", "owner", "position"), update=("position",))
         self._rollups = RollupWriter(engine, owner)
         self._backlog = RollupBacklog(engine, self._rollups)
@@ -126,6 +129,7 @@ class Ingest:
         positions: dict[str, int],
         quarantine: Callable[[object], None],
         judgements: Sequence[Feedback] = (),
+        heard: Sequence[TapesEntry] = (),
     ) -> None:
         """Writes a batch and the offsets behind it in one transaction. Ids that are there already stay as they are.
 
@@ -135,6 +139,7 @@ class Ingest:
             positions: offset behind the last entry taken, by segment.
             quarantine: takes what the database will not hold in any form.
             judgements: feedback.
+            heard: what failed attempts have heard.
 
         Raises:
             sqlalchemy.exc.SQLAlchemyError: the database is away or locked; nothing is written.
@@ -146,6 +151,7 @@ class Ingest:
             [(body.call_id, now, body.request, body.response) for body in bodies],
             [feedback_row(judgement) for judgement in judgements],
             [(segment, self._owner, position) for segment, position in positions.items()],
+            [(one.call_id, now, encode_tapes(one.tapes)) for one in heard],
         )
         self._rollups.open()
         try:
@@ -157,7 +163,7 @@ class Ingest:
                 name = type(error).__name__
                 _log.error("the database refused a batch of %d, each goes by itself: %s", len(records), name)
                 self._reopen()
-                self._store_each(batch, bodies, judgements, quarantine)
+                self._store_each(batch, bodies, judgements, heard, quarantine)
         except BaseException:
             self._rollups.forget()
             raise
@@ -213,6 +219,8 @@ class Ingest:
             self._payloads.run(connection, batch.payloads)
         if batch.feedback:
             self._feedback.run(connection, batch.feedback)
+        if batch.tapes:
+            self._tapes.run(connection, batch.tapes)
         if batch.offsets:
             self._offsets.run(connection, batch.offsets)
 
@@ -221,6 +229,7 @@ class Ingest:
         batch: _Batch,
         bodies: Sequence[PayloadEntry],
         judgements: Sequence[Feedback],
+        heard: Sequence[TapesEntry],
         quarantine: Callable[[object], None],
     ) -> None:
         with self.engine.begin() as connection:
@@ -236,6 +245,7 @@ class Ingest:
             for statement, items, values in (
                 (self._payloads, bodies, batch.payloads),
                 (self._feedback, judgements, batch.feedback),
+                (self._tapes, heard, batch.tapes),
             ):
                 for item, value in zip(items, values, strict=True):
                     if _run_one(connection, statement, value) is None:

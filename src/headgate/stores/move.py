@@ -17,9 +17,20 @@ from headgate.stores.keeper import take_recorder_lock
 from headgate.stores.move_rollups import MovedRollups
 from headgate.stores.recorder import Recorder
 from headgate.stores.rows import COLUMNS, fit_row
-from headgate.stores.schema import audit_log, calls, feedback, limits, old_secrets, payloads, teams, users, virtual_keys
+from headgate.stores.schema import (
+    audit_log,
+    calls,
+    feedback,
+    limits,
+    old_secrets,
+    payloads,
+    tapes,
+    teams,
+    users,
+    virtual_keys,
+)
 
-COPIED = (teams, users, virtual_keys, old_secrets, limits, audit_log, calls, payloads, feedback)
+COPIED = (teams, users, virtual_keys, old_secrets, limits, audit_log, calls, payloads, tapes, feedback)
 """The tables that are copied, in this order."""
 
 LEFT = frozenset({"answered", "epoch", "journal_offsets", "backlog", "console_sessions"})

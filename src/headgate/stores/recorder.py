@@ -67,7 +67,8 @@ class Recorder:
         assert self._ingest is not None
         batch = self._tails.collect()
         if batch.positions:
-            self._ingest.store(batch.records, batch.payloads, batch.positions, self._quarantine, batch.feedback)
+            aside = (batch.feedback, batch.tapes)
+            self._ingest.store(batch.records, batch.payloads, batch.positions, self._quarantine, *aside)
         if batch.size < self._limit // 2:
             self._ingest.catch_up()
         for name in batch.finished:

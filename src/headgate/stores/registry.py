@@ -212,6 +212,27 @@ class Registry:
         """Removes a limit. Raises as ``limits.remove_limit``."""
         return self._change(lambda change: limits.remove_limit(change, id), LimitInfo)
 
+    # what is not done in the store
+
+    def answered(self, kind: type[_T]) -> _T | None:
+        """Returns what was answered before to the same call (see ``once``), None to a new one.
+
+        Raises:
+            BadRequest: ``idempotency_conflict``.
+        """
+        if self._once is None:
+            return None
+        with changing(self._engine, self._actor, self._time_ns(), self._once) as change:
+            self.replayed = change.answer is not None
+            return None if change.answer is None else msgspec.json.decode(change.answer, type=kind)
+
+    def note(self, action: str, target: str, after: object, answer: object) -> None:
+        """Writes the audit entry of what was done elsewhere, and keeps what is answered."""
+        with changing(self._engine, self._actor, self._time_ns(), self._once) as change:
+            change.note(action, target, None, after)
+            if change.answer is None:
+                change.answer = msgspec.json.encode(answer)
+
     # how
 
     def _change(self, operation: Callable[[Change], _T], kind: type[_T]) -> _T:

@@ -91,6 +91,15 @@ payloads = Table(
     Index("payloads_by_time", "stored_ns"),
 )
 
+tapes = Table(
+    "tapes",
+    metadata,
+    Column("call_id", String, primary_key=True),
+    Column("stored_ns", BigInteger, nullable=False),
+    Column("tapes", LargeBinary, nullable=False),
+    Index("tapes_by_time", "stored_ns"),
+)
+
 feedback = Table(
     "feedback",
     metadata,

@@ -7,7 +7,7 @@ import time
 from sqlalchemy import Column, Connection, Engine, Table, delete, func, select
 
 from headgate.stores.retention import Retention
-from headgate.stores.schema import calls, feedback, payloads
+from headgate.stores.schema import calls, feedback, payloads, tapes
 
 BATCH = 1000
 SWEEP_LOCK = 0x6865616467617465 // 3
@@ -27,10 +27,12 @@ def sweep(engine: Engine, retention: Retention, now_ns: int | None = None) -> bo
             before = now_ns - int(retention.retention_days * _DAY_NS)
             more |= _delete_before(connection, calls, calls.c.n, calls.c.time_ns, before)
             more |= _delete_before(connection, payloads, payloads.c.call_id, payloads.c.stored_ns, before)
+            more |= _delete_before(connection, tapes, tapes.c.call_id, tapes.c.stored_ns, before)
             more |= _delete_before(connection, feedback, feedback.c.id, feedback.c.time_ns, before)
         if retention.payload_days is not None:
             before = now_ns - int(retention.payload_days * _DAY_NS)
             more |= _delete_before(connection, payloads, payloads.c.call_id, payloads.c.stored_ns, before)
+            more |= _delete_before(connection, tapes, tapes.c.call_id, tapes.c.stored_ns, before)
         if retention.max_bytes is not None and not postgres:
             more |= _make_room(connection, retention.max_bytes)
     if more and not postgres:
@@ -63,6 +65,7 @@ def _make_room(connection: Connection, max_bytes: int) -> bool:
     if before is None:
         return False
     _delete_before(connection, payloads, payloads.c.call_id, payloads.c.stored_ns, before + 1)
+    _delete_before(connection, tapes, tapes.c.call_id, tapes.c.stored_ns, before + 1)
     _delete_before(connection, feedback, feedback.c.id, feedback.c.time_ns, before + 1)
     return (
         connection.execute(

@@ -11,7 +11,8 @@ import msgspec
 
 from headgate.core.feedback import Feedback
 from headgate.core.record import Record
-from headgate.stores.journal.framing import FEEDBACK, PAYLOAD, RECORD, Entry, PayloadEntry
+from headgate.core.tape import TapesEntry
+from headgate.stores.journal.framing import FEEDBACK, PAYLOAD, RECORD, TAPES, Entry, PayloadEntry
 from headgate.stores.journal.reader import SegmentReader, save_corrupt
 from headgate.stores.journal.segments import PAYLOADS, list_segments
 
@@ -19,25 +20,27 @@ _log = logging.getLogger("headgate.recorder")
 _PATIENCE_S = 2.0
 _decode_record = msgspec.msgpack.Decoder(Record).decode
 _decode_payload = msgspec.msgpack.Decoder(PayloadEntry).decode
+_decode_tapes = msgspec.msgpack.Decoder(TapesEntry).decode
 _decode_feedback = msgspec.msgpack.Decoder(Feedback).decode
 
 
 class Batch:
     """Entries read and not yet stored, by kind, and in ``positions`` the offsets behind them."""
 
-    __slots__ = ("feedback", "finished", "payloads", "positions", "records")
+    __slots__ = ("feedback", "finished", "payloads", "positions", "records", "tapes")
 
     def __init__(self) -> None:
         self.records: list[Record] = []
         self.payloads: list[PayloadEntry] = []
         self.feedback: list[Feedback] = []
+        self.tapes: list[TapesEntry] = []
         self.positions: dict[str, int] = {}
         self.finished: list[str] = []
 
     @property
     def size(self) -> int:
         """How many entries it holds."""
-        return len(self.records) + len(self.payloads) + len(self.feedback)
+        return len(self.records) + len(self.payloads) + len(self.feedback) + len(self.tapes)
 
 
 class Tails:
@@ -165,6 +168,8 @@ class Tails:
                 batch.records.append(_decode_record(entry.payload))
             elif entry.type == PAYLOAD:
                 batch.payloads.append(_decode_payload(entry.payload))
+            elif entry.type == TAPES:
+                batch.tapes.append(_decode_tapes(entry.payload))
             elif entry.type == FEEDBACK:
                 batch.feedback.append(_decode_feedback(entry.payload))
             else:

@@ -56,7 +56,7 @@ def document(boss: Desk) -> dict[str, Any]:
     return dict(boss.get("/openapi.json"))
 
 
-ABOUT_CALLS = ("get_record", "give_feedback")
+ABOUT_CALLS = ("get_record", "give_feedback", "replay_call", "play_call")
 
 
 def fill(route: Route, boss: Desk, record: str) -> tuple[str, object]:

@@ -23,7 +23,7 @@ from starlette.routing import Route as StarletteRoute
 from headgate.compose import Core
 from headgate.core.errors import BadRequest, Forbidden, HeadgateError, Unavailable
 from headgate.core.terms import has_role
-from headgate.pipeline.auth import admit, bearer
+from headgate.pipeline.auth import admit, bearer, client_address
 from headgate.server.admin import read
 from headgate.server.admin.openapi import Failure, Problem
 from headgate.server.admin.route import ROOT, Ask, Route
@@ -124,6 +124,7 @@ class Admin:
         headers = dict(request.scope["headers"])
         peer = request.client.host if request.client is not None else "127.0.0.1"
         principal = admit(headers, peer, core.keys, self._keyless, core.proxies)
+        address = client_address(headers, peer, core.proxies)
         if not has_role(principal.role, route.role):
             raise Forbidden(
                 f"The key {principal.key_name!r} has the role {principal.role}; {route.name} needs {route.role}."
@@ -145,7 +146,7 @@ class Admin:
 
             def work() -> tuple[Any, bool]:
                 registry = Registry(self.engine, actor, once=once, token=token)
-                result = _do(route, Ask(self, principal, registry, path, body, query))
+                result = _do(route, Ask(self, principal, registry, path, body, query, address))
                 if route.method != "GET":
                     # Here at once, elsewhere at their next look; so too where this look fails.
                     with contextlib.suppress(Unavailable):

@@ -39,7 +39,7 @@ class Ask(msgspec.Struct):
     """One request, read and let in.
 
     ``path`` holds the words between braces, ``body`` and ``query`` what the route takes. ``registry`` changes things in
-    the caller's name, once per idempotency key.
+    the caller's name, once per idempotency key. ``address`` is where the request comes from.
     """
 
     desk: Desk
@@ -48,6 +48,7 @@ class Ask(msgspec.Struct):
     path: Mapping[str, str]
     body: Any
     query: Any
+    address: str = ""
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headgate.server.admin import audit, feedback, keys, limits, models, openapi, people, records, stats
+from headgate.server.admin import audit, feedback, keys, limits, models, openapi, people, records, replay, stats
 from headgate.server.admin.route import Ask, Route
 
 ROUTES: tuple[Route, ...] = (
@@ -13,6 +13,7 @@ ROUTES: tuple[Route, ...] = (
     *records.ROUTES,
     *stats.ROUTES,
     *feedback.ROUTES,
+    *replay.ROUTES,
     *models.ROUTES,
     Route(
         method="GET",

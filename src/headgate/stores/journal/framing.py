@@ -25,6 +25,7 @@ MAX_TYPE = 15
 RECORD = 1
 PAYLOAD = 2
 FEEDBACK = 6
+TAPES = 7
 
 _SALT = struct.Struct("<I")
 PREFIX_SIZE = len(MAGIC) + _SALT.size

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 
 from headgate.core.feedback import Feedback
 from headgate.core.record import Record
+from headgate.core.tape import Tape
 from headgate.stores.journal.writer import JournalWriter
 
 _log = logging.getLogger("headgate.journal")
@@ -71,6 +72,10 @@ class TickJournal:
     def append_payload(self, call_id: str, request: bytes, response: bytes) -> None:
         """See ``JournalWriter.append_payload``."""
         self._writer.append_payload(call_id, request, response)
+
+    def append_tapes(self, call_id: str, tapes: Sequence[Tape]) -> None:
+        """See ``JournalWriter.append_tapes``."""
+        self._writer.append_tapes(call_id, tapes)
 
     def append_feedback(self, feedback: Feedback) -> Tick | None:
         """Takes feedback, written at once: it is rare. See ``JournalWriter.append_feedback``."""

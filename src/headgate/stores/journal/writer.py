@@ -20,6 +20,7 @@ import msgspec
 from headgate.core.errors import Unavailable
 from headgate.core.feedback import Feedback
 from headgate.core.record import Record
+from headgate.core.tape import Tape, TapesEntry
 from headgate.stores.journal.encoding import encode_plain, new_encoder
 from headgate.stores.journal.framing import (
     FEEDBACK,
@@ -29,6 +30,7 @@ from headgate.stores.journal.framing import (
     MAX_PAYLOAD,
     PAYLOAD,
     RECORD,
+    TAPES,
     PayloadEntry,
     frame,
 )
@@ -168,15 +170,23 @@ class JournalWriter:
 
     def append_payload(self, call_id: str, request: bytes, response: bytes) -> None:
         """Writes a call's payloads to their own segment; sheds them, and counts, when the disk is short."""
+        self._put_aside(PAYLOAD, msgspec.msgpack.encode(PayloadEntry(call_id, request, response)))
+
+    def append_tapes(self, call_id: str, tapes: Sequence[Tape]) -> None:
+        """Writes what a call's failed attempts have heard, with the payloads and shed as they are."""
+        self._put_aside(TAPES, msgspec.msgpack.encode(TapesEntry(call_id, list(tapes))))
+
+    def _put_aside(self, type: int, payload: bytes) -> None:
+        """Writes an entry to the payload segment."""
         with self._lock:
-            if self._shedding or self._queue or self._closed or len(request) + len(response) > MAX_PAYLOAD - 1024:
+            if self._shedding or self._queue or self._closed or len(payload) > MAX_PAYLOAD:
                 self.stats.payloads_shed += 1
                 return
             try:
                 if self._payload_segment is None:
                     self._payload_segment = create_segment(self.directory, PAYLOADS, time.monotonic())
                 segment = self._payload_segment
-                data = frame(PAYLOAD, msgspec.msgpack.encode(PayloadEntry(call_id, request, response)), segment.salt)
+                data = frame(type, payload, segment.salt)
                 written = self._write(segment.fd, data)
             except OSError as error:
                 self.stats.payloads_shed += 1

@@ -1,0 +1,68 @@
+"""Reads filters that are written as one line: ``model=fast since=1d outcome=failed tag:team=red``."""
+
+from __future__ import annotations
+
+import difflib
+import shlex
+import time
+from typing import Any
+
+from headgate.core.errors import BadRequest
+from headgate.stores.query import Filters, parse_time
+
+_WORDS = (
+    *("key", "user", "team", "model", "deployment", "outcome", "error", "finish"),
+    *("trace", "session", "feature", "prompt"),
+)
+_NAMES = (*_WORDS, "since", "until", "status", "id", "tag:NAME")
+
+
+def read_where(text: str, now_ns: int | None = None) -> Filters:
+    """Returns the filters.
+
+    Args:
+        text: ``name=value`` pairs with space between them; quotes as in a shell.
+        now_ns: now, for spans back from it.
+
+    Raises:
+        BadRequest: ``invalid_filter``; the message names what is wrong.
+    """
+    now = time.time_ns() if now_ns is None else now_ns
+    found: dict[str, Any] = {}
+    tags: dict[str, str] = {}
+    for name, value in _pairs(text):
+        if name.startswith("tag:") and len(name) > 4:
+            tags[name[4:]] = value
+        elif name in ("since", "until"):
+            found[f"{name}_ns"] = parse_time(value, now)
+        elif name == "status":
+            if not value.isdigit():
+                raise _wrong(f"status must be a number, not {value[:40]!r}")
+            found[name] = int(value)
+        elif name == "id":
+            found["id_prefix"] = value
+        elif name in _WORDS:
+            found[name] = value
+        else:
+            near = difflib.get_close_matches(name, _NAMES, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(_NAMES)}"
+            raise _wrong(f"there is no filter {name[:40]!r}; {hint}")
+    return Filters(**found, tags=tags)
+
+
+def _pairs(text: str) -> list[tuple[str, str]]:
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise _wrong(f"the filters can not be read: {error}") from None
+    pairs = []
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not value:
+            raise _wrong(f"{word[:40]!r} is no filter; write NAME=VALUE")
+        pairs.append((name, value))
+    return pairs
+
+
+def _wrong(message: str) -> BadRequest:
+    return BadRequest(message, code="invalid_filter", param="where")
