@@ -11,6 +11,7 @@ import uvloop
 from tests.scenarios.faults.client import PATHS, Got, ask
 from tests.scenarios.faults.gate import LoopGateway
 
+from headgate.sim.meter import ModelMeter
 from headgate.sim.server import SimServer
 from headgate.sim.testing import AsyncSim
 
@@ -22,6 +23,8 @@ def pytest_asyncio_loop_factories(config, item):
 
 INPUT, OUTPUT = 1_000, 2_000
 """Nano-dollars a token at the simulator."""
+DEAR = 50_000
+"""The same at the provider ``dear``, by whom ``words-20`` is asked."""
 
 
 class Desk:
@@ -47,7 +50,9 @@ class Desk:
     def served(self) -> int:
         """Nano-dollars, by the simulator's own meter."""
         meter = self.sim.sim.meter
-        return meter.input_tokens * INPUT + meter.output_tokens * OUTPUT
+        dear = meter.models.get("words-20", ModelMeter())
+        given, made = meter.input_tokens - dear.input_tokens, meter.output_tokens - dear.output_tokens
+        return given * INPUT + made * OUTPUT + (dear.input_tokens + dear.output_tokens) * DEAR
 
     def used(self, unit: str = "dollars") -> int:
         """What the gateway counts as used or reserved, in all windows of a unit."""
@@ -62,7 +67,7 @@ async def desk() -> AsyncIterator[Any]:
     async with AsyncSim() as sim:
 
         async def make(*limits: dict[str, Any], models: dict[str, Any] | None = None, **more: Any) -> Desk:
-            own, dear = ({"*": {"input": i / 1000, "output": o / 1000}} for i, o in ((INPUT, OUTPUT), (50_000, 50_000)))
+            own, dear = ({"*": {"input": i / 1000, "output": o / 1000}} for i, o in ((INPUT, OUTPUT), (DEAR, DEAR)))
             url = f"{sim.url}/v1"
             providers = {wire: {"dialect": wire, "url": url, "prices": own} for wire in PATHS}
             routes = {"fast": {"route": ["openai_chat/echo"]}, "claude": {"route": ["anthropic/echo"]}}
