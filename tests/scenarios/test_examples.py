@@ -22,6 +22,7 @@ SHOWN = {
     "streaming": ["finish: stop", "finish: tool_calls", "get_weather", "tokens: "],
     "embeddings": ["3 vectors of "],
     "library": ["Hello, library!", "[finish: stop]", "Question 4", "server_error: ", "without an event loop."],
+    "budget": ["after 17 answers: The budget 'pocket money'", "Bob is answered"],
     "fallback": ["answered by sim/echo at attempt 3"],
     "replay": ["RECORDED", "the answers differ", "status 500", "\nreproduced", "nonsense"],
     "outage": ["30 answers by sim/echo", "{2: 10, 1: 20}", "alone: We are overloaded"],

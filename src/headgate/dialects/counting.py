@@ -78,10 +78,11 @@ def input_bound(view: View, encoding: Encoding = UNKNOWN_ENCODING) -> int:
         view: the request's top level, of any dialect.
         encoding: of the deployment. Only where it is ``exact`` its tokenizer counts: 15 µs a kilobyte, instead of 0.3.
     """
-    fields = view.fields
+    fields, raw = view.fields, view.raw
     heavy = 0
     messages = fields.get("messages")
-    if messages is not None:
+    # A part that is no plain text has a type; escaped, its letters could hide.
+    if messages is not None and (b'"type"' in raw or b"\\u" in raw):
         try:
             for message in _messages(messages):
                 content = message.content
@@ -95,8 +96,8 @@ def input_bound(view: View, encoding: Encoding = UNKNOWN_ENCODING) -> int:
     if encoding.exact and not heavy:
         count = counter(encoding.name)
         if count is not None:
-            return bound + count(view.raw.decode())
-    return bound + len(view.raw)
+            return bound + count(raw.decode())
+    return bound + len(raw)
 
 
 def asked_tier(view: View) -> str:

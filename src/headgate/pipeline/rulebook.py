@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from headgate.core.rule import ATTEMPT_UNITS, LimitRule
 from headgate.pipeline.meter import Window
+from headgate.pipeline.shown import Shown
 
 Subject = tuple[str, str, str, str, str, str]
 """Key's id, user, team, feature, model, priority."""
@@ -27,7 +28,7 @@ class Applied:
         attempts: windows of dollars and tokens, reserved per attempt.
         token_windows: of these, those of tokens.
         money: whether dollars are among them: then a deployment without a price is refused.
-        shown: whether answers say what is left: where requests or tokens are limited.
+        shown: what answers say of what is left: where requests or tokens are limited.
     """
 
     __slots__ = ("attempts", "money", "places", "requests", "shown", "token_windows")
@@ -38,7 +39,8 @@ class Applied:
         self.attempts = tuple(window for window in windows if window.rule.unit in ATTEMPT_UNITS)
         self.token_windows = tuple(window for window in self.attempts if window.rule.unit != "dollars")
         self.money = len(self.attempts) > len(self.token_windows)
-        self.shown = bool(self.requests or self.token_windows)
+        kinds = (("requests", self.requests), ("tokens", self.token_windows))
+        self.shown = tuple(Shown(kind, windows) for kind, windows in kinds if windows)
 
 
 NOTHING = Applied(())

@@ -13,8 +13,9 @@ from headgate.core.event import Frame, Kind, Summary
 from headgate.core.reply import Reply
 from headgate.core.rule import LimitRule
 from headgate.pipeline.local_meter import LocalMeter
-from headgate.pipeline.quota import quota, show_duration
+from headgate.pipeline.quota import quota
 from headgate.pipeline.rulebook import Rulebook
+from headgate.pipeline.shown import show_duration
 
 
 class Inside:
