@@ -3,7 +3,8 @@
 
 The upstream is `headgate sim` at the pace of a provider (first token lognormal, median 0.35 s; 80 tokens a second),
 priced as a small model. Every call of the trace is made, streamed, with its prompt's and its answer's length, at its
-time; times count from the intended start. The whole report lies beside the figures: `load_report.json`, `load_report.html`.
+time; times count from the intended start. The whole report lies beside the figures, as `load_report.json` and
+`load_report.html`.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import keyword
 import os
 import sys
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ import click
 from headgate.core.errors import ConfigError, HeadgateError
 
 VERBS = {
+    "init": ("headgate.cli.init", "Write a configuration to begin with."),
     "serve": ("headgate.cli.serve", "Run the gateway."),
     "sim": ("headgate.cli.sim", "Run a simulated upstream to test against."),
     "records": ("headgate.cli.records", "List the calls that were made."),
@@ -31,6 +33,7 @@ VERBS = {
     "data": ("headgate.cli.data", "Move the data to a shared Postgres."),
     "load": ("headgate.cli.load", "Load a gateway from a trace or from recorded traffic."),
     "check": ("headgate.cli.check", "Go through the deployment checklist."),
+    "import": ("headgate.cli.imports", "Turn a LiteLLM configuration into ours."),
     "config": ("headgate.cli.config", "Check and explain the configuration."),
     "version": ("headgate.cli.version", "Show the version, and which files are used."),
 }
@@ -50,7 +53,8 @@ class Verbs(click.Group):
         """Imports a verb."""
         if cmd_name not in VERBS:
             return None
-        command = getattr(importlib.import_module(VERBS[cmd_name][0]), cmd_name)
+        attribute = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
+        command = getattr(importlib.import_module(VERBS[cmd_name][0]), attribute)
         if not isinstance(command, click.Command):
             raise TypeError(f"{VERBS[cmd_name][0]}.{cmd_name} is no click command")
         return command

@@ -60,7 +60,7 @@ def test_unknown_verb(capsys) -> None:
     assert main(["serv"]) == 2
     assert "No such command 'serv'; did you mean 'serve'?" in capsys.readouterr().err
     assert main(["zzz"]) == 2
-    assert "there are: serve, sim" in capsys.readouterr().err
+    assert "there are: init, serve, sim" in capsys.readouterr().err
 
 
 def test_usage_errors(capsys) -> None:
