@@ -28,6 +28,8 @@ ROWS = {
 # Rooms of one row do not see each other, but for these.
 SIDEWAYS = {("compose", "config"), ("cli", "server"), ("cli", "client"), ("cli", "console"), ("server", "console")}
 SIDEWAYS |= {("cli", "check"), ("cli", "setup")}
+# Guards are pure: the recorder redacts with them before anything reaches a store.
+SIDEWAYS.add(("stores", "guards"))
 # "pipeline sees ports and Handlers, never providers or stores".
 HIDDEN = {("pipeline", room) for room in ("providers", "stores", "transport", "sim")}
 MAX_LINES = 500

@@ -19,7 +19,7 @@ from headgate.stores.ingest import Ingest
 from headgate.stores.keeper import take_recorder_lock
 from headgate.stores.keyring import digest_of
 from headgate.stores.keys import KeySpec
-from headgate.stores.move import COPIED, LEFT, ROLLED, copy_store
+from headgate.stores.move import COPIED, LEFT, OTHERS, ROLLED, copy_store
 from headgate.stores.query import CallStore, Filters
 from headgate.stores.recorder import Recorder
 from headgate.stores.registry import Registry
@@ -162,4 +162,4 @@ def test_figures_arrive_with_the_calls_and_without(file: DataDir, shared: DataDi
 
 def test_every_table_is_copied_or_left_on_purpose() -> None:
     """A new table has to be put on one side."""
-    assert {table.name for table in COPIED} | LEFT | ROLLED == set(metadata.tables)
+    assert {table.name for table in COPIED} | OTHERS | LEFT | ROLLED == set(metadata.tables)

@@ -34,7 +34,9 @@ def _settings(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--direct/--no-direct", default=None, help="Whether provider/model addressing is allowed too."),
         click.option("--networks", metavar="A,B", help="The only client addresses, like 10.0.0.0/8; `all`."),
         click.option("--require-tag", "tags", multiple=True, metavar="NAME[=VALUE]", help="Calls must carry it."),
-        click.option("--payloads", type=click.Choice(["none", "full"]), help="Keep its calls' payloads or not."),
+        click.option(
+            "--payloads", type=click.Choice(["none", "redacted", "full"]), help="How its calls' payloads are kept."
+        ),
         click.option("--owner", metavar="PERSON", help="The person it belongs to: id, e-mail or name."),
         click.option("--user", help="The user its calls count for [the owner]."),
         click.option("--team", help="The team its calls count for [the owner's]."),

@@ -289,7 +289,8 @@ class DataSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = ""
     retention_days: Annotated[float, Rule("How long records are kept.", unit="days", low=0.01, high=36500)] = 90.0
     payloads: Annotated[
-        Literal["none", "full"], Rule("Whether requests and answers are kept, for keys that say nothing.")
+        Literal["none", "redacted", "full"],
+        Rule("How requests and answers are kept, for keys that say nothing: not, redacted, or as they came."),
     ] = "none"
     journal: Annotated[JournalSettings, Rule("How records reach the disk.")] = JournalSettings()
 

@@ -29,7 +29,8 @@ class Principal:
     """Who asks: a virtual key's identity, or the one anonymous caller of keyless mode.
 
     ``models`` is None where every configured model may be used. ``direct`` allows ``provider/model``
-    addressing. ``payloads`` is ``"none"`` or ``"full"``. ``terms`` are further restrictions, None for most keys.
+    addressing. ``payloads`` is ``"none"``, ``"redacted"``, ``"full"`` or ``""`` (as configured).
+    ``terms`` are further restrictions, None for most keys.
     """
 
     __slots__ = ("direct", "feature", "key_id", "key_name", "models", "payloads", "role", "team", "terms", "user")

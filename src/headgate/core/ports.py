@@ -142,8 +142,11 @@ class Journal(Protocol):
         """Takes the Record. Returns None if a killed process can no longer lose it, or else what tells of that
         moment. Never raises for a full disk: it says so and counts."""
 
-    def append_payload(self, call_id: str, request: bytes, response: bytes) -> None:
-        """Writes a call's payloads to their own segment; shed, and counted, when the disk is short."""
+    def append_payload(self, call_id: str, request: bytes, response: bytes, policy: str = "full") -> None:
+        """Writes a call's payloads to their own segment; shed, and counted, when the disk is short.
+
+        ``policy`` is ``"full"`` or ``"redacted"``: how they are to be kept.
+        """
 
     def append_tapes(self, call_id: str, tapes: Sequence[Tape]) -> None:
         """Writes what a call's failed attempts have heard, with the payloads; shed as those are."""

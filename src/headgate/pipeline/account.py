@@ -36,7 +36,7 @@ class Account:
         next: the layer inside.
         journal: where finished Records go.
         clock: for durations.
-        payloads: ``"full"`` or ``"none"``, for keys that do not say.
+        payloads: ``"full"``, ``"redacted"`` or ``"none"``, for keys that do not say.
         """
         self._next = next
         self._journal = journal
@@ -60,11 +60,12 @@ class Account:
             self.unauthenticated += 1
             raise
         except HeadgateError as error:
-            ours = isinstance(error, LimitExceeded) and not dispatched(call.record)
-            if self._keeps(call):
+            policy = self._policy(call)
+            if policy != "none":
                 # What was asked, of a call that nobody answered: to be looked at, and sent again.
-                call.record.payloads = "full"
-                self._journal.append_payload(call.id, call.raw, b"")
+                call.record.payloads = policy
+                self._journal.append_payload(call.id, call.raw, b"", policy)
+            ours = isinstance(error, LimitExceeded) and not dispatched(call.record)
             self._close(call, "failed" if call.record.attempts and not ours else "refused", error)
             raise
         except asyncio.CancelledError:
@@ -76,14 +77,15 @@ class Account:
             self._close(call, "failed", bug)
             raise bug from error
         call.record.first_content_us = int((self._monotonic() - call.started) * 1e6)
-        if self._keeps(call):
-            reply = _keep_payloads(call, reply, self._journal)
+        policy = self._policy(call)
+        if policy != "none":
+            reply = _keep_payloads(call, reply, self._journal, policy)
         reply.on_end(partial(self._end, call))
         return reply
 
-    def _keeps(self, call: Call) -> bool:
+    def _policy(self, call: Call) -> str:
         principal = call.principal
-        return ((principal.payloads if principal is not None else "") or self._payloads) == "full"
+        return (principal.payloads if principal is not None else "") or self._payloads
 
     def _end(self, call: Call, ending: Ending) -> None:
         record, summary = call.record, ending.summary
@@ -158,14 +160,14 @@ class _Capture:
         await self._inner.aclose()
 
 
-def _keep_payloads(call: Call, inner: Reply, journal: Journal) -> Reply:
+def _keep_payloads(call: Call, inner: Reply, journal: Journal, policy: str) -> Reply:
     capture = _Capture(inner)
     outer = Reply((), capture, inner.summary, inner.dialect, inner.headers)
 
     def store(ending: Ending) -> None:
         if capture.parts is not None:
-            call.record.payloads = "full"
-            journal.append_payload(call.id, call.raw, b"".join(capture.parts))
+            call.record.payloads = policy
+            journal.append_payload(call.id, call.raw, b"".join(capture.parts), policy)
 
     outer.on_end(store)
     return outer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
@@ -14,12 +15,15 @@ from sqlalchemy.dialects import postgresql, sqlite
 from headgate.core.feedback import Feedback
 from headgate.core.record import Record
 from headgate.core.tape import TapesEntry, encode_tapes
+from headgate.guards.redactor import Redactor
 from headgate.stores.backlog import RollupBacklog
 from headgate.stores.feedback_rows import FEEDBACK_COLUMNS, feedback_row
 from headgate.stores.journal.framing import PayloadEntry
+from headgate.stores.payloads import Payload, PayloadWriter
+from headgate.stores.redaction import clean_all, clean_feedback, clean_payload
 from headgate.stores.rollups import RollupWriter
 from headgate.stores.rows import COLUMNS, fit_row, to_row
-from headgate.stores.schema import calls, feedback, journal_offsets, payloads, tapes
+from headgate.stores.schema import calls, feedback, journal_offsets, tapes
 
 _log = logging.getLogger("headgate.recorder")
 # What a row itself can be blamed for; a database that is read-only or lacks a table refuses rows, too, for a while.
@@ -65,7 +69,7 @@ class _Batch(NamedTuple):
 
     records: Sequence[Record] = ()
     calls: Sequence[tuple[Any, ...]] = ()
-    payloads: Sequence[tuple[Any, ...]] = ()
+    payloads: Sequence[Payload] = ()
     feedback: Sequence[tuple[Any, ...]] = ()
     offsets: Sequence[tuple[Any, ...]] = ()
     tapes: Sequence[tuple[Any, ...]] = ()
@@ -101,14 +105,16 @@ class Ingest:
     Args:
         engine: the database, its schema up to date.
         owner: the data directory's id; offsets are kept under it.
+        redactor: takes out what is private before anything is written; None for one whose pseudonyms end with it.
     """
 
-    def __init__(self, engine: Engine, owner: str) -> None:
+    def __init__(self, engine: Engine, owner: str, redactor: Redactor | None = None) -> None:
         self.engine = engine
         self._owner = owner
         self._calls = _Statement(engine, calls, COLUMNS)
         self._copy = _Copy(engine, calls, COLUMNS) if engine.dialect.name == "postgresql" else None
-        self._payloads = _Statement(engine, payloads, ("call_id", "stored_ns", "request", "response"))
+        self._payloads = PayloadWriter(engine)
+        self._redactor = redactor or Redactor(os.urandom(32))
         self._feedback = _Statement(engine, feedback, FEEDBACK_COLUMNS)
         self._tapes = _Statement(engine, tapes, ("call_id", "stored_ns", "tapes"))
         self._offsets = _Statement(engine, journal_offsets, ("segment", "owner", "position"), update=("position",))
@@ -131,7 +137,7 @@ class Ingest:
         judgements: Sequence[Feedback] = (),
         heard: Sequence[TapesEntry] = (),
     ) -> None:
-        """Writes a batch and the offsets behind it in one transaction. Ids that are there already stay as they are.
+        """Redacts a batch, and writes it and the offsets behind it in one transaction. Ids that are there stay so.
 
         Args:
             records: Records, in the journal's order.
@@ -144,14 +150,16 @@ class Ingest:
         Raises:
             sqlalchemy.exc.SQLAlchemyError: the database is away or locked; nothing is written.
         """
-        now = time.time_ns()
+        clean_all(self._redactor, records)
+        judgements = [clean_feedback(self._redactor, judgement) for judgement in judgements]
+        packed = (clean_payload(self._redactor, body) for body in bodies)
         batch = _Batch(
             records,
             [to_row(record) for record in records],
-            [(body.call_id, now, body.request, body.response) for body in bodies],
+            [payload for payload in packed if payload is not None],
             [feedback_row(judgement) for judgement in judgements],
             [(segment, self._owner, position) for segment, position in positions.items()],
-            [(one.call_id, now, encode_tapes(one.tapes)) for one in heard],
+            [(one.call_id, time.time_ns(), encode_tapes(one.tapes)) for one in heard],
         )
         self._rollups.open()
         try:
@@ -163,7 +171,7 @@ class Ingest:
                 name = type(error).__name__
                 _log.error("the database refused a batch of %d, each goes by itself: %s", len(records), name)
                 self._reopen()
-                self._store_each(batch, bodies, judgements, heard, quarantine)
+                self._store_each(batch, judgements, heard, quarantine)
         except BaseException:
             self._rollups.forget()
             raise
@@ -227,7 +235,6 @@ class Ingest:
     def _store_each(
         self,
         batch: _Batch,
-        bodies: Sequence[PayloadEntry],
         judgements: Sequence[Feedback],
         heard: Sequence[TapesEntry],
         quarantine: Callable[[object], None],
@@ -242,8 +249,10 @@ class Ingest:
                     quarantine(record)
                 elif written:
                     stored.append(record)
+            for payload in batch.payloads:
+                if _run_one(connection, self._payloads, payload) is None:
+                    quarantine(payload)
             for statement, items, values in (
-                (self._payloads, bodies, batch.payloads),
                 (self._feedback, judgements, batch.feedback),
                 (self._tapes, heard, batch.tapes),
             ):
@@ -271,7 +280,7 @@ class Ingest:
         self._rollups.open()
 
 
-def _run_one(connection: Connection, statement: _Statement, row: tuple[Any, ...]) -> int | None:
+def _run_one(connection: Connection, statement: _Statement | PayloadWriter, row: Any) -> int | None:
     """Returns how many rows that made, 0 or 1; None where the database refuses it."""
     try:
         with connection.begin_nested():

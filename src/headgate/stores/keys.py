@@ -45,7 +45,8 @@ class KeyInfo(msgspec.Struct, frozen=True):
     """A key as it may be shown: everything but the secret, which nobody can show again.
 
     ``created_ns``, ``expires_ns``, ``revoked_ns`` in ns since 1970; the latter two None where it is neither.
-    ``models`` is None where every model may be used; ``payloads`` is ``""`` (as configured), ``"none"`` or ``"full"``.
+    ``models`` is None where every model may be used; ``payloads`` is ``""`` (as configured) or one of
+    ``PAYLOAD_POLICIES``.
     ``owner`` is the id of the person that it belongs to, or "". ``networks`` is None where every client address may
     use it. ``old_until_ns`` is until when a secret from before the last rotation is valid, None if none was kept.
     """
@@ -96,7 +97,7 @@ _Direct = Annotated[bool, Meta(description="Whether it may address `provider/mod
 _Payloads = Annotated[
     str,
     Meta(
-        description="`none`, `full`, or empty for what `data.payloads` says.",
+        description="`none`, `redacted`, `full`, or empty for what `data.payloads` says.",
         extra_json_schema={"enum": list(PAYLOAD_POLICIES)},
     ),
 ]

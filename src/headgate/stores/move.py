@@ -15,6 +15,7 @@ from headgate.stores.database import open_engine, sqlite_url
 from headgate.stores.epoch import bump_epoch
 from headgate.stores.keeper import take_recorder_lock
 from headgate.stores.move_rollups import MovedRollups
+from headgate.stores.payloads import Payload, PayloadWriter, unpack
 from headgate.stores.recorder import Recorder
 from headgate.stores.rows import COLUMNS, fit_row
 from headgate.stores.schema import (
@@ -30,8 +31,11 @@ from headgate.stores.schema import (
     virtual_keys,
 )
 
-COPIED = (teams, users, virtual_keys, old_secrets, limits, audit_log, calls, payloads, tapes, feedback)
-"""The tables that are copied, in this order."""
+COPIED = (teams, users, virtual_keys, old_secrets, limits, audit_log, calls, tapes, feedback)
+"""The tables that are copied as they are, in this order; payloads come after them."""
+
+OTHERS = frozenset({"payloads"})
+"""Tables that are copied in a way of their own."""
 
 LEFT = frozenset({"answered", "epoch", "journal_offsets", "backlog", "console_sessions"})
 """The tables that mean nothing elsewhere: each database counts its own changes and remembers its own answers, and the
@@ -73,6 +77,7 @@ def copy_store(data: DataDir) -> dict[str, int]:
         try:
             rollups = MovedRollups(source, target, data.owner)
             counts = {table.name: _copy_table(source, target, table, rollups) for table in COPIED}
+            counts[payloads.name] = _copy_payloads(source, target)
             with target.begin() as connection:
                 bump_epoch(connection)
         finally:
@@ -105,6 +110,20 @@ def _copy_table(source: Engine, target: Engine, table: Table, rollups: MovedRoll
                 rollups.add(connection, [row for row in rows if row["id"] in new])
             else:
                 connection.execute(statement, rows)
+        count += len(rows)
+    return count
+
+
+def _copy_payloads(source: Engine, target: Engine) -> int:
+    """Numbers them anew, and makes their words findable there."""
+    count = 0
+    writer = PayloadWriter(target)
+    for rows in _batches(source, payloads):
+        with target.begin() as connection:
+            for row in rows:
+                text = unpack(row["body"]).text
+                one = Payload(row["call_id"], row["policy"], row["body"], row["size"], text)
+                writer.run(connection, [one], row["stored_ns"])
         count += len(rows)
     return count
 

@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Engine, RowMapping, func, or_, select, tup
 
 from headgate.core.errors import BadRequest
 from headgate.stores.feedback_rows import judges, plain_feedback
+from headgate.stores.payloads import Body, unpack
 from headgate.stores.rows import to_story
 from headgate.stores.schema import calls, feedback, payloads, virtual_keys
 
@@ -125,15 +126,23 @@ class CallStore:
             row: RowMapping | None = connection.execute(select(calls).where(calls.c.id == id)).mappings().one_or_none()
             if row is None:
                 return None
-            bodies = connection.execute(select(payloads).where(payloads.c.call_id == id)).mappings().one_or_none()
+            body = connection.execute(select(payloads.c.body).where(payloads.c.call_id == id)).scalar_one_or_none()
             said = connection.execute(select(feedback).where(judges(id, row["key_id"])).order_by(feedback.c.time_ns))
             judgements = [plain_feedback(dict(one)) for one in said.mappings()]
         story = to_story(dict(row))
         story["feedback"] = judgements
-        if bodies is not None:
-            story["request_body"] = _as_text(bodies["request"])
-            story["response_body"] = _as_text(bodies["response"])
+        if body is not None:
+            found = unpack(body)
+            story["request_body"] = _as_text(found.request)
+            story["response_body"] = _as_text(found.response)
         return story
+
+    def payload(self, id: str) -> tuple[str, Body] | None:
+        """Returns a call's policy (``"full"`` or ``"redacted"``) and its payloads as they are kept; None for none."""
+        query = select(payloads.c.policy, payloads.c.body).where(payloads.c.call_id == id)
+        with self._engine.connect() as connection:
+            row = connection.execute(query).one_or_none()
+        return None if row is None else (row.policy, unpack(row.body))
 
 
 class Follower:

@@ -121,12 +121,13 @@ class Recorder:
 
     def _open(self) -> None:
         from headgate.stores.ingest import Ingest
+        from headgate.stores.redaction import open_redactor
         from headgate.stores.tails import Tails
 
         if self._engine is None:
             self._data.prepare()
             self._engine = open_engine(self._data.url, synchronous="FULL")
-        ingest = Ingest(self._engine, self._data.owner)
+        ingest = Ingest(self._engine, self._data.owner, open_redactor(self._data.path))
         positions = ingest.positions()
         there = {name for name, _ in list_segments(self._data.journal_path)}
         gone = positions.keys() - there

@@ -14,11 +14,15 @@ FILE = "retention.json"
 
 
 class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is kept; None means without end. ``max_bytes`` bounds a SQLite file, the oldest calls make room."""
+    """What is kept; None means without end. ``max_bytes`` bounds a SQLite file, the oldest calls make room.
+
+    ``payload_bytes`` bounds the payloads as they are stored, compressed, in either database.
+    """
 
     retention_days: float | None = None
     payload_days: float | None = None
     max_bytes: int | None = None
+    payload_bytes: int | None = None
 
 
 def load_retention(directory: Path) -> Retention:

@@ -84,12 +84,17 @@ calls = Table(
 payloads = Table(
     "payloads",
     metadata,
-    Column("call_id", String, primary_key=True),
+    Column("n", _Serial, primary_key=True),
+    Column("call_id", String, nullable=False, unique=True),
     Column("stored_ns", BigInteger, nullable=False),
-    Column("request", LargeBinary, nullable=False),
-    Column("response", LargeBinary, nullable=False),
-    Index("payloads_by_time", "stored_ns"),
+    Column("policy", String, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("stored", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Index("payloads_by_time", "stored_ns", "stored"),
 )
+"""See ``stores.payloads``. ``size`` is bytes of both as they came, ``stored`` of ``body``. The words in them are in
+``payload_words``, which each database makes in its own way: FTS5 on SQLite, a tsvector with a GIN index on Postgres."""
 
 tapes = Table(
     "tapes",

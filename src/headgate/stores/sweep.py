@@ -6,6 +6,7 @@ import time
 
 from sqlalchemy import Column, Connection, Engine, Table, delete, func, select
 
+from headgate.stores.payloads import delete_payloads
 from headgate.stores.retention import Retention
 from headgate.stores.schema import calls, feedback, payloads, tapes
 
@@ -26,13 +27,15 @@ def sweep(engine: Engine, retention: Retention, now_ns: int | None = None) -> bo
         if retention.retention_days is not None:
             before = now_ns - int(retention.retention_days * _DAY_NS)
             more |= _delete_before(connection, calls, calls.c.n, calls.c.time_ns, before)
-            more |= _delete_before(connection, payloads, payloads.c.call_id, payloads.c.stored_ns, before)
+            more |= _forget_before(connection, before)
             more |= _delete_before(connection, tapes, tapes.c.call_id, tapes.c.stored_ns, before)
             more |= _delete_before(connection, feedback, feedback.c.id, feedback.c.time_ns, before)
         if retention.payload_days is not None:
             before = now_ns - int(retention.payload_days * _DAY_NS)
-            more |= _delete_before(connection, payloads, payloads.c.call_id, payloads.c.stored_ns, before)
+            more |= _forget_before(connection, before)
             more |= _delete_before(connection, tapes, tapes.c.call_id, tapes.c.stored_ns, before)
+        if retention.payload_bytes is not None:
+            more |= _forget_above(connection, retention.payload_bytes)
         if retention.max_bytes is not None and not postgres:
             more |= _make_room(connection, retention.max_bytes)
     if more and not postgres:
@@ -55,6 +58,30 @@ def _delete_before(connection: Connection, table: Table, key: Column[int], time:
     return connection.execute(delete(table).where(key.in_(oldest))).rowcount >= BATCH
 
 
+def _forget_before(connection: Connection, before: int) -> bool:
+    """Deletes payloads that were stored before a moment, the oldest first."""
+    c = payloads.c
+    oldest = select(c.n).where(c.stored_ns < before).order_by(c.stored_ns).limit(BATCH)
+    numbers = list(connection.execute(oldest).scalars())
+    delete_payloads(connection, numbers)
+    return len(numbers) >= BATCH
+
+
+def _forget_above(connection: Connection, most: int) -> bool:
+    """Deletes the oldest payloads while all of them are larger than ``most`` bytes."""
+    c = payloads.c
+    over = int(connection.execute(select(func.coalesce(func.sum(c.stored), 0))).scalar_one()) - most
+    numbers: list[int] = []
+    if over > 0:
+        for row in connection.execute(select(c.n, c.stored).order_by(c.stored_ns).limit(BATCH)):
+            if over <= 0:
+                break
+            numbers.append(row.n)
+            over -= row.stored
+        delete_payloads(connection, numbers)
+    return len(numbers) >= BATCH
+
+
 def _make_room(connection: Connection, max_bytes: int) -> bool:
     if used_bytes(connection) <= max_bytes:
         return False
@@ -64,7 +91,7 @@ def _make_room(connection: Connection, max_bytes: int) -> bool:
     before = connection.execute(edge).scalar_one_or_none()
     if before is None:
         return False
-    _delete_before(connection, payloads, payloads.c.call_id, payloads.c.stored_ns, before + 1)
+    _forget_before(connection, before + 1)
     _delete_before(connection, tapes, tapes.c.call_id, tapes.c.stored_ns, before + 1)
     _delete_before(connection, feedback, feedback.c.id, feedback.c.time_ns, before + 1)
     return (

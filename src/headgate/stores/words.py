@@ -16,7 +16,7 @@ LABEL_LIMIT = 256
 LIST_LIMIT = 256
 PAIR_LIMIT = 32
 VALUE_LIMIT = 500
-PAYLOAD_POLICIES = ("", "none", "full")
+PAYLOAD_POLICIES = ("", "none", "redacted", "full")
 
 _SECRET = re.compile(r"hg-[A-Za-z0-9_-]{40}", re.ASCII)
 _MODEL = re.compile(r"[!-~]{1,256}", re.ASCII)

@@ -34,7 +34,7 @@ class MemoryJournal:
         assert record.id not in self.records, "two Records of one call"
         self.records[record.id] = record
 
-    def append_payload(self, call_id: str, request: bytes, response: bytes) -> None:
+    def append_payload(self, call_id: str, request: bytes, response: bytes, policy: str = "full") -> None:
         """Payloads are off here."""
 
     def close(self) -> None:

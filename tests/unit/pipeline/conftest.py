@@ -38,7 +38,7 @@ class MemoryJournal:
     def append(self, record: Record) -> None:
         self.records.append(record)
 
-    def append_payload(self, call_id: str, request: bytes, response: bytes) -> None:
+    def append_payload(self, call_id: str, request: bytes, response: bytes, policy: str = "full") -> None:
         self.payloads.append((call_id, request, response))
 
     def close(self) -> None:

@@ -15,11 +15,17 @@ from headgate.stores.migrations import migrate
 from headgate.stores.schema import metadata
 
 
+def _is_ours(_: object, name: str | None, *__: object) -> bool:
+    """The index of words is each database's own, and no table of SQLAlchemy's."""
+    return not (name or "").startswith("payload_words")
+
+
 def test_migrations_make_what_the_code_expects(data: DataDir) -> None:
     """After all migrations there is no difference to the tables in ``schema``, and the version is the head."""
     engine = data.open_engine()
     with engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        context = MigrationContext.configure(connection, opts={"include_object": _is_ours})
+        assert compare_metadata(context, metadata) == []
     engine.dispose()
     assert schema_version(data.url) == SCHEMA_HEAD
 

@@ -32,11 +32,15 @@ PREFIX_SIZE = len(MAGIC) + _SALT.size
 
 
 class PayloadEntry(msgspec.Struct, array_like=True):
-    """A call's payloads as they lie in a payload segment: raw request and response bytes."""
+    """A call's payloads as they lie in a payload segment: request and response bytes, and how they are to be kept.
+
+    ``policy`` is ``"full"`` or ``"redacted"``. New fields go at the end with a default, as in a Record.
+    """
 
     call_id: str
     request: bytes
     response: bytes
+    policy: str = "full"
 
 
 class Entry(NamedTuple):

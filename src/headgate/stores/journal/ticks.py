@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Sequence
 from headgate.core.feedback import Feedback
 from headgate.core.record import Record
 from headgate.core.tape import Tape
+from headgate.stores.journal.framing import PayloadEntry
 from headgate.stores.journal.writer import JournalWriter
 
 _log = logging.getLogger("headgate.journal")
@@ -59,19 +60,19 @@ class TickJournal:
         self._writer = writer
         self._loop = loop
         self._tick: Tick | None = None
+        self._payloads: list[PayloadEntry] = []
 
     def append(self, record: Record) -> Tick:
         """Takes a Record, to be written at the end of this tick."""
-        tick = self._tick
-        if tick is None:
-            self._tick = tick = Tick()
-            self._loop.call_soon(self._flush)
+        tick = self._tick or self._begin()
         tick.records.append(record)
         return tick
 
-    def append_payload(self, call_id: str, request: bytes, response: bytes) -> None:
-        """See ``JournalWriter.append_payload``."""
-        self._writer.append_payload(call_id, request, response)
+    def append_payload(self, call_id: str, request: bytes, response: bytes, policy: str = "full") -> None:
+        """Takes a call's payloads, to be written at the end of this tick, before its Record."""
+        if self._tick is None:
+            self._begin()
+        self._payloads.append(PayloadEntry(call_id, request, response, policy))
 
     def append_tapes(self, call_id: str, tapes: Sequence[Tape]) -> None:
         """See ``JournalWriter.append_tapes``."""
@@ -91,10 +92,18 @@ class TickJournal:
         self._flush()
         self._writer.close()
 
+    def _begin(self) -> Tick:
+        self._tick = tick = Tick()
+        self._loop.call_soon(self._flush)
+        return tick
+
     def _flush(self) -> None:
         tick, self._tick = self._tick, None
         if tick is None:
             return
+        if self._payloads:
+            payloads, self._payloads = self._payloads, []
+            self._writer.append_payloads(payloads)
         durable = self._writer.append_all(tick.records)
         if durable is None:
             tick.settled()

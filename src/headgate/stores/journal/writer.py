@@ -168,40 +168,48 @@ class JournalWriter:
             return False
         return True
 
-    def append_payload(self, call_id: str, request: bytes, response: bytes) -> None:
+    def append_payload(self, call_id: str, request: bytes, response: bytes, policy: str = "full") -> None:
         """Writes a call's payloads to their own segment; sheds them, and counts, when the disk is short."""
-        self._put_aside(PAYLOAD, msgspec.msgpack.encode(PayloadEntry(call_id, request, response)))
+        self.append_payloads([PayloadEntry(call_id, request, response, policy)])
+
+    def append_payloads(self, entries: Sequence[PayloadEntry]) -> None:
+        """Writes payloads of several calls, by one ``write``; see ``append_payload``."""
+        self._put_aside(PAYLOAD, [msgspec.msgpack.encode(entry) for entry in entries])
 
     def append_tapes(self, call_id: str, tapes: Sequence[Tape]) -> None:
         """Writes what a call's failed attempts have heard, with the payloads and shed as they are."""
-        self._put_aside(TAPES, msgspec.msgpack.encode(TapesEntry(call_id, list(tapes))))
+        self._put_aside(TAPES, [msgspec.msgpack.encode(TapesEntry(call_id, list(tapes)))])
 
-    def _put_aside(self, type: int, payload: bytes) -> None:
-        """Writes an entry to the payload segment."""
+    def _put_aside(self, type: int, payloads: Sequence[bytes]) -> None:
+        """Writes entries to the payload segment."""
         with self._lock:
-            if self._shedding or self._queue or self._closed or len(payload) > MAX_PAYLOAD:
-                self.stats.payloads_shed += 1
+            if self._shedding or self._queue or self._closed:
+                self.stats.payloads_shed += len(payloads)
+                return
+            fitting = [payload for payload in payloads if len(payload) <= MAX_PAYLOAD]
+            self.stats.payloads_shed += len(payloads) - len(fitting)
+            if not fitting:
                 return
             try:
                 if self._payload_segment is None:
                     self._payload_segment = create_segment(self.directory, PAYLOADS, time.monotonic())
                 segment = self._payload_segment
-                data = frame(type, payload, segment.salt)
+                data = b"".join([frame(type, payload, segment.salt) for payload in fitting])
                 written = self._write(segment.fd, data)
             except OSError as error:
-                self.stats.payloads_shed += 1
+                self.stats.payloads_shed += len(fitting)
                 self.stats.errors += 1
                 self._say("payload", "the journal sheds payloads (%s)", error)
                 written = -1
             if self._payload_segment is None:
                 return
             if written != len(data):
-                self.stats.payloads_shed += written >= 0
+                self.stats.payloads_shed += len(fitting) if written >= 0 else 0
                 self._cut(self._payload_segment)
                 return
             segment.size += written
-            segment.entries += 1
-            self.stats.payloads += 1
+            segment.entries += len(fitting)
+            self.stats.payloads += len(fitting)
 
     def append_feedback(self, feedback: Feedback) -> Awaitable[None] | None:
         """Writes feedback among the Records; see the port. Nothing of it waits in memory: who gave it can try again.
