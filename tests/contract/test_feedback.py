@@ -13,7 +13,9 @@ from headgate.core.clock import Ids
 from headgate.core.errors import BadRequest, Unavailable
 from headgate.core.feedback import make_feedback
 from headgate.core.record import AttemptRecord, Record
+from headgate.core.tape import Tape, TapedError
 from headgate.core.usage import Usage
+from headgate.observe.replay.recorded import load_recorded
 from headgate.stores.data import DataDir
 from headgate.stores.ingest import Ingest
 from headgate.stores.journal.writer import JournalWriter
@@ -21,7 +23,7 @@ from headgate.stores.query import CallStore, Filters
 from headgate.stores.recorder import Recorder
 from headgate.stores.retention import Retention
 from headgate.stores.satisfaction import FeedbackStore
-from headgate.stores.schema import feedback
+from headgate.stores.schema import feedback, tapes
 from headgate.stores.sweep import sweep
 from headgate.stores.tails import Tails
 
@@ -147,9 +149,18 @@ def test_a_series_stands_next_to_cost_and_latency(data: DataDir, engine: Engine)
     rows = {row.group[1:]: row for row in store.series(["day", "model"], Filters(since_ns=NOW - DAY_NS // 2))}
     shown = {group[0]: (r.feedback, r.score, r.bad, r.calls, r.cost, r.latency) for group, r in rows.items()}
     assert shown == {
-        "a": (2, 0.5, 1, 1, 500, 2.0),
-        "b": (1, 0.75, 0, 2, 1000, 2.0),
-        "c": (1, None, 0, 1, 500, 2.0),
+        "a": (2, 0.5, 1, 1, 500, pytest.approx(2.0, rel=0.01)),
+        "b": (1, 0.75, 0, 2, 1000, pytest.approx(2.0, rel=0.01)),
+        "c": (1, None, 0, 1, 500, pytest.approx(2.0, rel=0.01)),
+    }
+    (sums,) = store.series([], Filters())
+    assert (sums.feedback, sums.calls, sums.cost) == (5, 5, 2500)
+    assert {r.group: (r.calls, r.cost) for r in store.series(["key"], Filters())} == {("key_1",): (5, 2500)}
+    crossed = store.series(["model", "feature"], Filters(since_ns=NOW - DAY_NS // 2))
+    assert {r.group: (r.calls, r.latency) for r in crossed} == {
+        ("a", "chat"): (1, None),
+        ("b", ""): (2, None),
+        ("c", ""): (1, None),
     }
     assert [row.score for row in store.series(["day"], Filters(model="a"))] == [0.25, 0.5]
     assert {row.group[0]: row.calls for row in store.series(["label"], Filters())} == {"": 0, "typo": 0}
@@ -199,3 +210,22 @@ def test_a_disk_that_takes_nothing_is_told(sqlite_data: DataDir) -> None:
     engine = sqlite_data.open_engine()
     assert FeedbackStore(engine).series([], Filters())[0].feedback == 1
     engine.dispose()
+
+
+def test_what_failed_attempts_heard_is_kept_with_the_payloads(data: DataDir, engine: Engine) -> None:
+    """Tapes come through the journal whole, once; they go when the payloads go."""
+    one, journal = record(outcome="failed"), data.open_journal()
+    tape = Tape(0, "openai_chat", b"/v1", 503, [(b"retry-after", b"7")], 5, [(6, b"\xff{")], error=TapedError(*"kcmf"))
+    journal.append(one)
+    journal.append_payload(one.id, b"{}", b"")
+    for _ in range(2):
+        journal.append_tapes(one.id, [tape])
+    journal.close()
+    drain(data)
+    assert load_recorded(engine, one.id).tapes == [tape]
+    while sweep(engine, Retention(payload_days=0)):
+        pass
+    with engine.connect() as connection:
+        assert connection.execute(select(func.count()).select_from(tapes)).scalar_one() == 0
+    with pytest.raises(BadRequest, match="not kept"):
+        load_recorded(engine, one.id)

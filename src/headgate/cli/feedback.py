@@ -97,7 +97,7 @@ def list_feedback(
     "--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", help="Output form [table]."
 )
 def summary(config: str | None, data: str | None, by: str, form: str, **plain: Any) -> None:
-    """Show satisfaction next to cost and latency. Hours and days are those of the calls."""
+    """Show satisfaction next to cost and (median) latency. Hours and days are those of the calls."""
     from headgate.cli.story import clean
     from headgate.stores.satisfaction import FeedbackStore
 

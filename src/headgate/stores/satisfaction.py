@@ -6,21 +6,25 @@ from when that is there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import BigInteger, ColumnElement, Engine, Row, case, func, literal_column, or_, select, tuple_
+from sqlalchemy import BigInteger, ColumnElement, Engine, Row, Select, case, func, literal_column, or_, select, tuple_
 
 from headgate.core.errors import BadRequest
 from headgate.stores.feedback_rows import plain_feedback
+from headgate.stores.figures import Figures
 from headgate.stores.query import Filters, conditions
 from headgate.stores.schema import calls, feedback, virtual_keys
+from headgate.stores.stats import StatsStore
 
 BAD_BELOW = 0.5
 """A score below this counts as bad."""
 GROUPS = ("hour", "day", "key", "user", "team", "feature", "prompt", "model", "deployment", "label")
+_MOST_VALUES = 100
+"""Values of one dimension whose calls are asked of the rollups, one by one."""
 _HOUR_NS, _DAY_NS = 3600 * 10**9, 86_400 * 10**9
 _BUCKETS = {"hour": _HOUR_NS, "day": _DAY_NS}
 _COLUMNS: dict[str, ColumnElement[Any]] = {
@@ -50,7 +54,8 @@ class Satisfaction(msgspec.Struct):
         bad: how many scores lie below 0.5.
         calls: all calls of the group, judged or not; 0 where grouped by label.
         cost: nano-dollars of them.
-        latency: their mean time to the whole answer (s), None without any that completed.
+        latency: their median time to the whole answer (s), within 1 %; None without any that completed, and where
+            several things other than time are grouped by.
     """
 
     group: tuple[str, ...]
@@ -107,7 +112,8 @@ class FeedbackStore:
         Args:
             groups: of ``GROUPS``; none for one sum of all.
             filters: which calls; hours and days are those of the calls.
-            beside: whether their number, cost and latency are wanted, too; that reads all calls of the time.
+            beside: whether their number, cost and latency are wanted, too. From rollups where time and one other
+                thing are grouped by; else that reads all calls of the time.
 
         Raises:
             BadRequest: a group or filter that does not exist.
@@ -121,12 +127,8 @@ class FeedbackStore:
         with self._engine.connect() as connection:
             rows = [_satisfaction(groups, row, names) for row in connection.execute(query)]
             found = {one.group: one for one in rows if one.feedback}
-            if beside and "label" not in groups:
-                totals = select(*columns, *_totals()).where(*conditions(filters)).group_by(*columns)
-                for row in connection.execute(totals):
-                    one = found.get(_group(groups, row, names))
-                    if one is not None:
-                        _add_totals(one, row[len(groups) :])
+        if beside and "label" not in groups:
+            self._add_calls(groups, filters, found, names)
         return [found[group] for group in sorted(found)]
 
     def scores(self, since_ns: int, until_ns: int, filters: Filters | None = None) -> tuple[int, float | None]:
@@ -138,6 +140,65 @@ class FeedbackStore:
         with self._engine.connect() as connection:
             count, mean = connection.execute(query).one()
         return int(count), None if mean is None else float(mean)
+
+    def _add_calls(
+        self,
+        groups: Sequence[str],
+        filters: Filters,
+        found: dict[tuple[str, ...], Satisfaction],
+        names: dict[str, str],
+    ) -> None:
+        """Puts number, cost and latency of all their calls beside the groups that have feedback."""
+        times = [name for name in groups if name in _BUCKETS]
+        others = [name for name in groups if name not in _BUCKETS]
+        at = groups.index(others[0]) if others else -1
+        values = {group[at] if others else "all" for group in found}
+        taken = bool(others) and getattr(filters, others[0]) is not None
+        crossed = len(times) > 1 or len(others) > 1 or (taken and len(values) > 1)
+        if crossed or len(values) > _MOST_VALUES or (times and filters.since_ns is None):
+            self._scan_calls(groups, filters, found, names)
+            return
+        if "" in values:
+            # Calls that have none of it: filters can not say that, and calls tell.
+            self._scan_calls(groups, filters, found, names, without=others[0])
+        for value in values - {""}:
+            narrowed = filters
+            if others and not taken:
+                word = _key_id(value) if others[0] == "key" else value
+                narrowed = msgspec.structs.replace(filters, **{others[0]: word})
+            for time, figures in self._figures(times, narrowed):
+                group = tuple(time if name in _BUCKETS else value for name in groups)
+                if group in found:
+                    _add_figures(found[group], figures)
+
+    def _figures(self, times: Sequence[str], filters: Filters) -> Iterator[tuple[str, Figures]]:
+        """Yields the figures of each hour or day, or of all in one."""
+        stats = StatsStore(self._engine)
+        if not times:
+            yield "", stats.total(filters)
+            return
+        size = _BUCKETS[times[0]]
+        for start, figures in stats.series(filters, size):
+            yield _show(times[0], start // size, {}), figures
+
+    def _scan_calls(
+        self,
+        groups: Sequence[str],
+        filters: Filters,
+        found: dict[tuple[str, ...], Satisfaction],
+        names: dict[str, str],
+        without: str = "",
+    ) -> None:
+        columns = [_COLUMNS[name].label(f"by_{n}") for n, name in enumerate(groups)]
+        query: Select[Any] = select(*columns, func.count(), func.sum(calls.c.cost))
+        query = query.where(*conditions(filters)).group_by(*columns)
+        if without:
+            query = query.where(_COLUMNS[without].is_(None))
+        with self._engine.connect() as connection:
+            for row in connection.execute(query).all():
+                one = found.get(_group(groups, row, names))
+                if one is not None:
+                    one.calls, one.cost = int(row[-2]), int(row[-1] or 0)
 
     def _key_names(self) -> dict[str, str]:
         with self._engine.connect() as connection:
@@ -159,21 +220,21 @@ def _sums() -> tuple[ColumnElement[Any], ...]:
     return func.count(), func.count(score), func.avg(score), bad
 
 
-def _totals() -> tuple[ColumnElement[Any], ...]:
-    took = func.avg(case((calls.c.outcome == "completed", calls.c.duration_us)))
-    return func.count(), func.sum(calls.c.cost), took
-
-
 def _satisfaction(groups: Sequence[str], row: Row[Any], names: dict[str, str]) -> Satisfaction:
     given, scored, mean, bad = row[len(groups) :]
     score = None if mean is None else float(mean)
     return Satisfaction(_group(groups, row, names), int(given), int(scored), score, int(bad or 0))
 
 
-def _add_totals(one: Satisfaction, totals: Sequence[Any]) -> None:
-    count, cost, took = totals
-    one.calls, one.cost = int(count), int(cost or 0)
-    one.latency = None if took is None else float(took) / 1e6
+def _add_figures(one: Satisfaction, figures: Figures) -> None:
+    median = figures.latency.quantile(0.5)
+    one.calls, one.cost = figures.calls, figures.cost
+    one.latency = None if median is None else median / 1e6
+
+
+def _key_id(shown: str) -> str:
+    """The id in ``name (id)``."""
+    return shown.rpartition("(")[2].removesuffix(")") if shown.endswith(")") else shown
 
 
 def _group(groups: Sequence[str], row: Row[Any], names: dict[str, str]) -> tuple[str, ...]:

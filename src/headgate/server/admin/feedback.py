@@ -76,7 +76,7 @@ class SeriesQuery(_Calls):
 
 
 class SeriesRow(msgspec.Struct):
-    """One group: `group` has its values in the order of `by`; cost in nano-dollars, latency in seconds (mean)."""
+    """One group: `group` has its values in the order of `by`; cost in nano-dollars, latency (median) in seconds."""
 
     group: list[str]
     feedback: int
