@@ -68,6 +68,11 @@ def show_text(lines: list[Line]) -> str:
     return "\n".join(f"{path:<{widths[0]}}  {value:<{widths[1]}}  {origin}" for path, value, origin in rows)
 
 
+def show_value(line: Line) -> str:
+    """Returns a line's value as a person reads it: amounts with their units."""
+    return _text(line.path, line.value)
+
+
 def show_json(loaded: Loaded, lines: list[Line]) -> str:
     """Renders ``{"file": …, "settings": [{"path", "value", "source", "where"}, …]}``, amounts in seconds and bytes."""
     data = msgspec.json.encode({"file": loaded.settings.file, "settings": lines})

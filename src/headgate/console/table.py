@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from headgate.console import calls, entry, story
-from headgate.console.page import Page, Redirect
+from headgate.console import audit, calls, entry, keys, models, overview, settings, spend, story, traces
+from headgate.console.page import Page
 from headgate.core.terms import has_role
 
 PAGES: tuple[Page, ...] = (
-    Page(path="/", does=lambda visit: Redirect("/calls")),
+    *overview.PAGES,
     *calls.PAGES,
     *story.PAGES,
+    *traces.PAGES,
+    *models.PAGES,
+    *spend.PAGES,
+    *keys.PAGES,
+    *audit.PAGES,
+    *settings.PAGES,
     *entry.PAGES,
 )
 _GROUPS = ("Watch", "Run", "Try", "Manage")

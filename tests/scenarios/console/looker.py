@@ -62,9 +62,13 @@ class Looker:
             if one["impact"] in _SERIOUS
             for node in one["nodes"]
         ]
-        assert serious == []
+        assert not serious, serious
+        self.quiet()
+
+    def quiet(self) -> None:
+        """Nothing has gone wrong in the browser since the last look."""
         faults, self.faults[:] = list(self.faults), []
-        assert faults == []
+        assert not faults, faults
 
     def close(self) -> None:
         """Closes the window."""

@@ -56,5 +56,4 @@ def _nothing_happened(looker: Looker) -> None:
         "document.querySelectorAll('main script, main iframe, main img, main style, base').length"
     )
     assert inside == 0
-    faults, looker.faults[:] = list(looker.faults), []
-    assert faults == []
+    looker.quiet()

