@@ -62,6 +62,8 @@ from headgate.stores.keeper import RecorderKeeper
 from headgate.transport.dial import tls_context
 
 _Terms = tuple[str, BreakerSettings, LimitSettings, RetrySettings]
+_DUTIES = "headgate.observe.alerts.duty"
+"""What the recorder's process does beside recording."""
 DIRECT_LIMIT = 1000
 """Deployments kept for ``provider/model`` addressing; more are made anew at each call."""
 
@@ -420,7 +422,7 @@ async def open_core(settings: Settings, *, keyless: bool) -> Core:
     keys = data.open_keys(admin_key=_admin_key(settings))
     kept = settings.data
     journal = data.open_journal(fsync=kept.journal.fsync, segment_bytes=kept.journal.segment_bytes)
-    keeper = RecorderKeeper(data, retention_days=kept.retention_days)
+    keeper = RecorderKeeper(data, retention_days=kept.retention_days, duties=_DUTIES, plan=settings.alerts)
     keeper.start()
     ticks = TickJournal(journal, asyncio.get_running_loop())
     core = Core(settings, journal=ticks, keys=keys, keyless=keyless, prices=PriceBook(data.path))
@@ -433,6 +435,7 @@ async def open_core(settings: Settings, *, keyless: bool) -> Core:
             data.set_url(settings.database_url)
             keys.set_url(settings.database_url)
         keeper.keep(settings.data.retention_days)
+        keeper.alert(settings.alerts)
 
     core.followers.append(follow)
     return core

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from headgate.config.alerts_shown import explain_alerts
 from headgate.config.checks import is_reference
 from headgate.config.ledger import POLICIES, Origin
 from headgate.config.limits import show_limit
@@ -95,6 +96,8 @@ def _values(loaded: Loaded) -> Iterator[tuple[str, Any]]:
         for name, value in show_limit(rule):
             yield f"limits[{index}].{name}", value
     yield from _struct(settings.leases, "leases")
+    if settings.alerts is not None:
+        yield from explain_alerts(settings.alerts)
     if settings.admin_key is not None:
         yield "admin_key", _secret(settings.admin_key)
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
+from headgate.config.alerts import AlertRuleConfig, ReceiverConfig, check_alert_name
 from headgate.config.checks import check_model, check_name
 from headgate.config.limits import LimitRuleConfig
 from headgate.config.nodes import Node, Problem, join
@@ -20,7 +21,12 @@ from headgate.providers.rows import DIALECTS, ROWS
 
 _BAD: Any = object()
 _NO_RULE = Rule("")
-_NAME_CHECKS = {ProviderConfig: check_name, ModelConfig: check_model}
+_NAME_CHECKS = {
+    ProviderConfig: check_name,
+    ModelConfig: check_model,
+    AlertRuleConfig: check_alert_name,
+    ReceiverConfig: check_alert_name,
+}
 _S = TypeVar("_S", bound=msgspec.Struct)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from headgate.config.alerts import read_alerts
 from headgate.config.checks import is_reference
 from headgate.config.ledger import Ledger, Origin
 from headgate.config.limits import read_limits
@@ -103,6 +104,7 @@ class Resolver:
             estimate=written.estimate,
             limits=read_limits(written.limits, models, self._ledger),
             leases=written.leases,
+            alerts=read_alerts(written.alerts, self._ledger, self._base, self._environ),
         )
 
     # providers

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from headgate.config.alerts import AlertsConfig
 from headgate.config.checks import (
     check_answer,
     check_header,
@@ -242,3 +243,4 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         list[LimitRuleConfig], Rule("What callers may use in a window of time; see the page on limits.")
     ] = []
     leases: Annotated[LeaseSettings, Rule("How limits are kept.")] = LeaseSettings()
+    alerts: Annotated[AlertsConfig, Rule("Who is told when something goes wrong.")] = AlertsConfig()

@@ -10,6 +10,7 @@ from headgate.config.checks import check_database, check_host, check_network, ch
 from headgate.config.limits import LeaseSettings
 from headgate.config.prices import EstimateSettings
 from headgate.config.rule import Rule
+from headgate.core.alert import AlertPlan
 from headgate.core.price import Price
 from headgate.core.rule import LimitRule
 from headgate.providers.rows import ProviderRow
@@ -324,6 +325,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     estimate: EstimateSettings = EstimateSettings()
     limits: tuple[LimitRule, ...] = ()
     leases: LeaseSettings = LeaseSettings()
+    alerts: AlertPlan | None = None
 
     @property
     def database_url(self) -> str | None:

@@ -29,6 +29,8 @@ _BY_CODE = {
     "key_not_found": 404,
     "user_not_found": 404,
     "team_not_found": 404,
+    "alert_rule_not_found": 404,
+    "silence_not_found": 404,
     "record_not_found": 404,
     "limit_not_found": 404,
     "ambiguous_key": 409,

@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from headgate.core.alert import AlertPlan
 from headgate.core.errors import ConfigError
+from headgate.stores.alert_plan import save_plan
 from headgate.stores.database import URL_VARIABLE
 from headgate.stores.retention import Retention, save_retention
 
@@ -51,12 +53,13 @@ def take_recorder_lock(directory: Path) -> int | None:
     return fd
 
 
-def ensure_recorder(directory: Path, url: str | None = None) -> int | None:
+def ensure_recorder(directory: Path, url: str | None = None, duties: str = "") -> int | None:
     """Starts a recorder for the data directory unless one runs. Costs a few µs when one does.
 
     Args:
         directory: the data directory.
         url: the database's URL, None for the directory's own SQLite file.
+        duties: a module of what the recorder's process is to do beside recording, "" for nothing.
 
     Returns:
         The new process's id, None where one runs already.
@@ -85,6 +88,8 @@ def ensure_recorder(directory: Path, url: str | None = None) -> int | None:
                 "--lock-fd",
                 str(lock),
             ]
+            if duties:
+                command += ["--duties", duties]
             child = subprocess.Popen(
                 command,
                 env=environment,
@@ -109,6 +114,8 @@ class RecorderKeeper:
         data: the data directory.
         retention_days, payload_days, max_bytes: what its recorder is to keep, see ``Retention``.
         seconds: how often to look.
+        duties: see ``ensure_recorder``.
+        plan: the alerts that its recorder is to look after, None for none.
     """
 
     def __init__(
@@ -119,10 +126,14 @@ class RecorderKeeper:
         payload_days: float | None = None,
         max_bytes: int | None = None,
         seconds: float = 0.5,
+        duties: str = "",
+        plan: AlertPlan | None = None,
     ) -> None:
         self._data = data
         self._retention = self._saved = Retention(retention_days, payload_days, max_bytes)
         self._seconds = seconds
+        self._duties = duties
+        self._plan = self._saved_plan = plan
         self._failed = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="headgate-recorder-keeper", daemon=True)
@@ -135,6 +146,7 @@ class RecorderKeeper:
         """
         self._data.claim()
         save_retention(self._data.path, self._retention)
+        save_plan(self._data.path, self._plan)
         self.check()
         self._thread.start()
 
@@ -142,12 +154,16 @@ class RecorderKeeper:
         """Keeps records for so long from now on; the recorder goes by it within a minute. Does no I/O itself."""
         self._retention = msgspec.structs.replace(self._retention, retention_days=retention_days)
 
+    def alert(self, plan: AlertPlan | None) -> None:
+        """Goes by these alerts from now on, within a second. Does no I/O itself."""
+        self._plan = plan
+
     def check(self) -> None:
         """Looks now. Never raises: a journal without a recorder waits, and loses nothing."""
         try:
             if self._data.claimed != self._data.database:
                 raise OSError("another gateway with this data directory uses another database")
-            ensure_recorder(self._data.path, self._data.given_url)
+            ensure_recorder(self._data.path, self._data.given_url, self._duties)
             self._failed = False
         except OSError as error:
             if not self._failed:
@@ -169,12 +185,22 @@ class RecorderKeeper:
             if wanted != self._saved:
                 self._saved = wanted
                 self._save(wanted)
+            plan = self._plan
+            if plan != self._saved_plan:
+                self._saved_plan = plan
+                self._save_plan(plan)
 
     def _save(self, retention: Retention) -> None:
         try:
             save_retention(self._data.path, retention)
         except (OSError, ConfigError) as error:
             _log.error("retention of %s can not be changed: %s", self._data.path, error)
+
+    def _save_plan(self, plan: AlertPlan | None) -> None:
+        try:
+            save_plan(self._data.path, plan)
+        except ConfigError as error:
+            _log.error("alerts of %s can not be changed: %s", self._data.path, error)
 
 
 def _reap() -> None:

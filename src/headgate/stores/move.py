@@ -37,9 +37,10 @@ COPIED = (teams, users, virtual_keys, old_secrets, limits, audit_log, calls, tap
 OTHERS = frozenset({"payloads"})
 """Tables that are copied in a way of their own."""
 
-LEFT = frozenset({"answered", "epoch", "journal_offsets", "backlog", "console_sessions"})
+ALERTS = ("alert_states", "alert_events", "alert_deliveries", "alert_silences", "alert_leases")
+LEFT = frozenset({"answered", "epoch", "journal_offsets", "backlog", "console_sessions", *ALERTS})
 """The tables that mean nothing elsewhere: each database counts its own changes and remembers its own answers, and the
-journal is read to its end."""
+journal is read to its end; what is still wrong is told anew by the alerts there."""
 
 ROLLED = frozenset({"minutes", "hours", "days", "rollup_shards"})
 """The tables that are made of the calls that arrive; ``stores.move_rollups`` carries what no call is left of."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import logging
 import os
 import shutil
@@ -265,10 +266,14 @@ def _bound_log(path: Path) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs a recorder: ``python -m headgate.stores.recorder --data DIR``. Returns the exit code."""
+    """Runs a recorder: ``python -m headgate.stores.recorder --data DIR``. Returns the exit code.
+
+    ``--duties MODULE`` names what runs beside it: a module whose ``duties(data)`` returns things to start and close.
+    """
     parser = argparse.ArgumentParser(prog="headgate.stores.recorder", description="Moves a journal into the database.")
     parser.add_argument("--data", type=Path, required=True, help="the data directory")
     parser.add_argument("--lock-fd", type=int, help="an open file that holds the recorder's lock")
+    parser.add_argument("--duties", help="a module of what else this process is to do")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -283,11 +288,16 @@ def main(arguments: list[str] | None = None) -> int:
     os.set_inheritable(lock, False)
     os.nice(5)
     process = RecorderProcess(data, lock)
+    duties = importlib.import_module(options.duties).duties(data) if options.duties else []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, process.stop)
     try:
+        for duty in duties:
+            duty.start()
         return process.run()
     finally:
+        for duty in duties:
+            duty.close()
         process.close()
 
 

@@ -210,6 +210,11 @@ def to_record(row: Mapping[str, Any]) -> Record:
     )
 
 
+def attempts_of(detail: bytes) -> list[AttemptRecord]:
+    """Returns the attempts in a row's ``detail``."""
+    return _read_detail(detail).attempts
+
+
 def billed_attempts(detail: bytes) -> list[AttemptRecord]:
     """Returns the attempts in a row's ``detail`` that cost something, or may have."""
     return [attempt for attempt in _read_detail(detail).attempts if attempt.cost or attempt.unpriced]

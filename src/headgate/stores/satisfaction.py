@@ -39,8 +39,8 @@ _COLUMNS: dict[str, ColumnElement[Any]] = {
     "deployment": calls.c.deployment,
     "label": feedback.c.label,
 }
-_COUNTS = or_(feedback.c.trusted, feedback.c.key_id == calls.c.key_id)
-_JOIN = calls.join(feedback, (feedback.c.call_id == calls.c.id) & _COUNTS)
+COUNTS_FEEDBACK = or_(feedback.c.trusted, feedback.c.key_id == calls.c.key_id)
+_JOIN = calls.join(feedback, (feedback.c.call_id == calls.c.id) & COUNTS_FEEDBACK)
 
 
 class Satisfaction(msgspec.Struct):

@@ -187,6 +187,78 @@ limits = Table(
     Index("limits_by_what", "scope", "value", "unit", "per", "priority", unique=True),
 )
 
+# Alerts: what is wrong now; what was to be told; to whom, and whether that is done (an outbox, ``next_ns`` NULL once it
+# is over); and which data directory's recorder looks after a rule.
+alert_states = Table(
+    "alert_states",
+    metadata,
+    Column("rule", String, primary_key=True),
+    Column("subject", String, primary_key=True),
+    Column("level", String, primary_key=True),
+    Column("phase", String, nullable=False),
+    Column("since_ns", BigInteger, nullable=False),
+    Column("value", Double),
+    Column("above", Double, nullable=False),
+    Column("fired_ns", BigInteger, nullable=False),
+    Column("calm_ns", BigInteger, nullable=False),
+    Column("told_ns", BigInteger, nullable=False),
+    Column("told", Integer, nullable=False),
+    Column("updated_ns", BigInteger, nullable=False),
+)
+
+alert_events = Table(
+    "alert_events",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("rule", String, nullable=False),
+    Column("subject", String, nullable=False),
+    Column("level", String, nullable=False),
+    Column("value", Double),
+    Column("above", Double, nullable=False),
+    Column("since_ns", BigInteger, nullable=False),
+    Column("time_ns", BigInteger, nullable=False),
+    Column("message", Text, nullable=False),
+    Index("alert_events_by_time", "time_ns"),
+)
+
+alert_deliveries = Table(
+    "alert_deliveries",
+    metadata,
+    Column("event_id", String, primary_key=True),
+    Column("receiver", String, primary_key=True),
+    Column("attempts", Integer, nullable=False),
+    Column("next_ns", BigInteger),
+    Column("done_ns", BigInteger),
+    Column("error", Text),
+    Index(
+        "alert_deliveries_due",
+        "next_ns",
+        sqlite_where=text("next_ns IS NOT NULL"),
+        postgresql_where=text("next_ns IS NOT NULL"),
+    ),
+)
+
+alert_silences = Table(
+    "alert_silences",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("rule", String, nullable=False),
+    Column("subject", String, nullable=False),
+    Column("until_ns", BigInteger, nullable=False),
+    Column("created_ns", BigInteger, nullable=False),
+    Column("actor", String, nullable=False),
+    Column("reason", String, nullable=False),
+)
+
+alert_leases = Table(
+    "alert_leases",
+    metadata,
+    Column("rule", String, primary_key=True),
+    Column("owner", String, nullable=False),
+    Column("until_ns", BigInteger, nullable=False),
+)
+
 audit_log = Table(
     "audit_log",
     metadata,

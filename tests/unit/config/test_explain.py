@@ -87,6 +87,10 @@ ELSEWHERE = {
     "models.fast.route[N].weight": "models.fast.route[2].weight",
     "models.fast.route[N].of[N].use": "models.fast.route[1].of[0].use",
     "models.fast.route[N].of[N].weight": "models.fast.route[1].of[0].weight",
+    **{f"alerts.receivers.NAME.{name}": f"alerts.receivers.hook.{name}" for name in ("url", "secret", "allow_private")},
+    **{f"alerts.rules.NAME.{name}": f"alerts.rules.spike.{name}" for name in ("history", "at_least")},
+    **{f"alerts.rules.NAME.{name}": f"alerts.rules.money.{name}" for name in ("amount", "per", "levels", "projected")},
+    "alerts.rules.NAME.quantile": "alerts.rules.slow.quantile",
 }
 """Where the golden configuration has what can not stand at the usual place."""
 
@@ -99,4 +103,6 @@ def test_every_setting_is_explained(loaded: Loaded) -> None:
         path = re.sub(r"^models\.fast\.(timeouts|retry|breaker|limit)\b", r"models.fast.route[0].\1", path)
         path = ELSEWHERE.get(path, path).replace("route[N]", "route[1]").replace("limits[N]", "limits[0]")
         path = path.replace("prices.NAME", "prices.gpt-4o-mini")
+        path = path.replace("alerts.receivers.NAME", "alerts.receivers.mail")
+        path = path.replace("alerts.rules.NAME", "alerts.rules.errors")
         assert any(one == path or one.startswith((f"{path}.", f"{path}[")) for one in shown), path

@@ -1,0 +1,1 @@
+"""Receivers: one module per way in which an alert is told."""

@@ -1,0 +1,213 @@
+"""What alerts read of calls: counts, quantiles, history, breakers, feedback, of a window. Loads SQLAlchemy.
+
+Every query goes by the time of calls, over an index, and reads no more than its window.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+from sqlalchemy import BigInteger, ColumnElement, Engine, case, func, literal_column, or_, select
+
+from headgate.stores.query import Filters, conditions
+from headgate.stores.rows import attempts_of
+from headgate.stores.satisfaction import COUNTS_FEEDBACK
+from headgate.stores.schema import calls, feedback, virtual_keys
+
+BY = ("key", "user", "team", "feature", "model", "deployment", "prompt")
+"""What calls may be told apart by, and filtered by."""
+MOST = 1000
+"""Subjects of one rule; those with the most calls are watched."""
+SAMPLES = 50_000
+_LOOKED_AT = 2000
+_NO_TEXT = ("count_tokens", "embeddings")
+_COLUMNS: dict[str, ColumnElement[Any]] = {
+    "": literal_column("''"),
+    "key": calls.c.key_id,
+    "user": calls.c.user_id,
+    "team": calls.c.team,
+    "feature": calls.c.feature,
+    "model": calls.c.model,
+    "deployment": calls.c.deployment,
+    "prompt": calls.c.prompt,
+}
+Amount = Literal["cost", "calls", "tokens"]
+
+
+class Counts(msgspec.Struct):
+    """What the calls of one subject came to. ``cost`` is nano-dollars; ``errors`` are calls by error code."""
+
+    calls: int = 0
+    completed: int = 0
+    failed: int = 0
+    empty: int = 0
+    long: int = 0
+    fallbacks: int = 0
+    cost: int = 0
+    tokens: int = 0
+    errors: dict[str, int] = {}
+
+
+class Score(msgspec.Struct):
+    """How many scores feedback gave, and their sum."""
+
+    scores: int
+    sum: float
+
+
+class CallReadings:
+    """Reads the calls in a database."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def counts(self, by: str, where: Mapping[str, str], since_ns: int, until_ns: int) -> dict[str, Counts]:
+        """Returns the counts of each subject that has calls; of each kind of call at most ``MOST`` subjects."""
+        c = calls.c
+        subject = _COLUMNS[by]
+        text = c.dialect.not_in(_NO_TEXT)
+        empty = (c.outcome == "completed") & (c.output_tokens == 0) & text
+        tokens = func.coalesce(c.input_tokens, 0) + func.coalesce(c.output_tokens, 0)
+        query = (
+            select(
+                subject.label("subject"),
+                c.outcome,
+                c.error,
+                func.count().label("calls"),
+                func.sum(case((empty, 1), else_=0)),
+                func.sum(case((c.finish == "length", 1), else_=0)),
+                func.sum(case((c.tried.is_not(None), 1), else_=0)),
+                func.sum(c.cost),
+                func.sum(tokens),
+            )
+            .where(*_where(by, where, since_ns, until_ns))
+            .group_by("subject", c.outcome, c.error)
+        )
+        found: dict[str, Counts] = {}
+        with self._engine.connect() as connection:
+            for row in connection.execute(query):
+                _add(found.setdefault(str(row[0]), Counts(errors={})), row[1], row[2], [int(n or 0) for n in row[3:]])
+        if len(found) > MOST:
+            busiest = sorted(found, key=lambda name: (-found[name].calls, name))[:MOST]
+            found = {name: found[name] for name in busiest}
+        return found
+
+    def quantiles(
+        self,
+        field: Literal["latency", "first_content"],
+        quantile: float,
+        by: str,
+        where: Mapping[str, str],
+        since_ns: int,
+        until_ns: int,
+    ) -> dict[str, tuple[int, float]]:
+        """Returns how many of each subject's calls count, and the quantile of their times in seconds.
+
+        Completed calls count; for first content streamed ones. Of very many calls the newest are looked at.
+        """
+        c = calls.c
+        column = c.duration_us if field == "latency" else c.first_content_us
+        only = [c.outcome == "completed", column >= 0]
+        if field == "first_content":
+            only.append(c.stream)
+        newest = (
+            select(_COLUMNS[by].label("subject"), column.label("us"))
+            .where(*_where(by, where, since_ns, until_ns), *only)
+            .order_by(c.time_ns.desc())
+            .limit(SAMPLES)
+        )
+        times: dict[str, list[int]] = {}
+        with self._engine.connect() as connection:
+            for subject, us in connection.execute(newest):
+                times.setdefault(str(subject), []).append(us)
+        found = {}
+        for subject, values in times.items():
+            values.sort()
+            place = max(0, math.ceil(quantile * len(values)) - 1)
+            found[subject] = (len(values), values[place] / 1e6)
+        return found
+
+    def history(
+        self, amount: Amount, by: str, where: Mapping[str, str], since_ns: int, until_ns: int, step_ns: int
+    ) -> dict[str, dict[int, int]]:
+        """Returns each subject's amount by number of the step, counted from ``since_ns``; steps without calls lack."""
+        c = calls.c
+        tokens = func.coalesce(c.input_tokens, 0) + func.coalesce(c.output_tokens, 0)
+        value = {"cost": func.sum(c.cost), "calls": func.count(), "tokens": func.sum(tokens)}[amount]
+        # Written out: Postgres would take a bound number in SELECT and in GROUP BY for two.
+        start, size = (literal_column(str(number), BigInteger) for number in (since_ns, step_ns))
+        step = ((c.time_ns - start) // size).label("step")
+        query = (
+            select(_COLUMNS[by].label("subject"), step, value)
+            .where(*_where(by, where, since_ns, until_ns))
+            .group_by("subject", "step")
+        )
+        found: dict[str, dict[int, int]] = {}
+        with self._engine.connect() as connection:
+            for subject, number, total in connection.execute(query):
+                found.setdefault(str(subject), {})[int(number)] = int(total or 0)
+        return found
+
+    def breakers(self, where: Mapping[str, str], since_ns: int, until_ns: int) -> dict[str, int]:
+        """Returns how many attempts an open breaker turned away, by deployment; of many calls the newest count."""
+        c = calls.c
+        query = (
+            select(c.detail)
+            .where(*_where("", where, since_ns, until_ns), or_(c.error.is_not(None), c.tried.is_not(None)))
+            .order_by(c.time_ns.desc())
+            .limit(_LOOKED_AT)
+        )
+        found: dict[str, int] = {}
+        with self._engine.connect() as connection:
+            for (detail,) in connection.execute(query):
+                for attempt in attempts_of(detail):
+                    if attempt.error == "breaker_open":
+                        found[attempt.deployment] = found.get(attempt.deployment, 0) + 1
+        return found
+
+    def scores(self, by: str, where: Mapping[str, str], since_ns: int, until_ns: int) -> dict[str, Score]:
+        """Returns the scores that feedback gave in the window, of each subject's calls."""
+        f = feedback.c
+        query = (
+            select(_COLUMNS[by].label("subject"), func.count(), func.sum(f.score))
+            .select_from(feedback.join(calls, (calls.c.id == f.call_id) & COUNTS_FEEDBACK))
+            .where(f.time_ns >= since_ns, f.time_ns < until_ns, f.score.is_not(None), *_only(by, where))
+            .group_by("subject")
+        )
+        with self._engine.connect() as connection:
+            return {str(row[0]): Score(row[1], float(row[2])) for row in connection.execute(query)}
+
+    def key_names(self) -> dict[str, str]:
+        """Returns the names of keys by id."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(virtual_keys.c.id, virtual_keys.c.name))
+            return {row.id: row.name for row in rows}
+
+
+def _only(by: str, where: Mapping[str, str]) -> list[ColumnElement[bool]]:
+    filters: dict[str, Any] = dict(where)
+    found = conditions(Filters(**filters))
+    if by:
+        found += [_COLUMNS[by].is_not(None), _COLUMNS[by] != ""]
+    return found
+
+
+def _where(by: str, where: Mapping[str, str], since_ns: int, until_ns: int) -> list[ColumnElement[bool]]:
+    return [calls.c.time_ns >= since_ns, calls.c.time_ns < until_ns, *_only(by, where)]
+
+
+def _add(counts: Counts, outcome: str, error: str | None, numbers: list[int]) -> None:
+    count, empty, long, tried, cost, tokens = numbers
+    counts.calls += count
+    counts.completed += count if outcome == "completed" else 0
+    counts.failed += count if outcome == "failed" else 0
+    counts.empty += empty
+    counts.long += long
+    counts.fallbacks += tried if outcome == "completed" else 0
+    counts.cost += cost
+    counts.tokens += tokens
+    if error:
+        counts.errors[error] = counts.errors.get(error, 0) + count
