@@ -72,6 +72,8 @@ def print_reproduction(recorded: Recorded, reproduction: Reproduction, form: str
             yielded += len(piece)
         if yielded > _SHOWN_BYTES:
             print(f"              … {yielded} bytes in all")
+        if tape.too_long:
+            print("              … and more, which is not kept: the answer was too long")
         if tape.error is not None:
             print(f"              then {tape.error.code}: {clean(tape.error.message)}")
     print()

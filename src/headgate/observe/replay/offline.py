@@ -7,6 +7,7 @@ elsewhere (retry, breaker, limit) have decided already: their attempts, skipped 
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -98,16 +99,20 @@ async def reproduce(recorded: Recorded, dialects: Mapping[str, Dialect]) -> Repr
     heard = {tape.attempt: tape for tape in recorded.tapes}
     if story["outcome"] == "completed":
         heard.setdefault(story["winner"], _tape_of_answer(recorded))
-    told: list[int] = []
-    deployments = []
-    for number, one in attempts:
+    told = [number for number, _ in attempts if number not in heard]
+
+    def handler_of(number: int, one: Mapping[str, Any]) -> AttemptHandler:
         tape = heard.get(number)
         if tape is None:
-            told.append(number)
-            handler = _teller(one)
-        else:
-            provider = Provider(one["provider"], playing(tape), {tape.dialect: tape.target}, b"")
-            handler = timeout(upstream(Driver(provider, one["model"], dialects), clock), ticker)
+            return _teller(one)
+        provider = Provider(one["provider"], playing(tape), {tape.dialect: tape.target}, b"")
+        return timeout(upstream(Driver(provider, one["model"], dialects), clock), ticker)
+
+    deployments = []
+    for _, group in itertools.groupby(attempts, lambda item: item[1]["deployment"]):
+        tries = list(group)
+        one = tries[0][1]
+        handler = _in_turn([handler_of(*each) for each in tries])
         deployments.append(
             Deployment(one["deployment"], one["provider"], one["model"], handler, _LONG, one["max_tokens"] or 4096)
         )
@@ -128,6 +133,20 @@ def _tape_of_answer(recorded: Recorded) -> Tape:
     wire = wire_of(recorded.response)
     kind = b"text/event-stream" if recorded.story["stream"] else b"application/json"
     return Tape(recorded.story["winner"], wire, b"/", 200, [(b"content-type", kind)], 0, [(0, recorded.response)], 0)
+
+
+def _in_turn(handlers: Sequence[AttemptHandler]) -> AttemptHandler:
+    """What one deployment did, its retries in turn: the error of the last of them is its own."""
+
+    async def handler(attempt: Attempt) -> Reply:
+        for next in handlers[:-1]:
+            try:
+                return await next(attempt)
+            except HeadgateError:
+                attempt = Attempt(attempt.call, attempt.deployment, attempt.record.ended_us)
+        return await handlers[-1](attempt)
+
+    return handler
 
 
 def _teller(one: Mapping[str, Any]) -> AttemptHandler:
