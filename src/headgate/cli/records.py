@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 import msgspec
 
 from headgate.cli.database import open_records
+from headgate.cli.filters import filter_options, make_filters, redacted
 from headgate.cli.options import common
 from headgate.core.errors import BadRequest
 from headgate.core.price import show_cost
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from headgate.stores.query import CallStore, Filters
 
 TABLE_LIMIT = 50
-OUTCOMES = ("completed", "failed", "cancelled", "refused")
 _FOLLOW_SECONDS = 0.3
 _FOLLOW_FIRST = 10
 _COLUMNS = (
@@ -38,37 +41,9 @@ _COLUMNS = (
 )
 
 
-def _filters(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the filter options."""
-    options = (
-        click.option("--since", metavar="TIME", help="Only calls since then: 90s, 30m, 1h, 7d, or a date (UTC)."),
-        click.option("--until", metavar="TIME", help="Only calls before then."),
-        click.option("--key", help="Only calls with this key, by id or name."),
-        click.option("--user", help="Only this user's calls."),
-        click.option("--team", help="Only this team's calls."),
-        click.option("--feature", help="Only this feature's calls."),
-        click.option("--prompt", help="Only calls with this prompt, by the name they gave it."),
-        click.option("--model", help="Only calls for this model."),
-        click.option("--deployment", help="Only calls that this deployment answered or was tried for."),
-        click.option("--outcome", type=click.Choice(OUTCOMES), help="Only calls that ended so."),
-        click.option("--status", type=int, metavar="CODE", help="An HTTP status; 5 means 500 to 599."),
-        click.option("--error", metavar="CODE", help="Only calls with this error code; '*' for any error."),
-        click.option("--finish", metavar="REASON", help="Only answers that ended so, e.g. length."),
-        click.option("--trace", metavar="ID", help="Only calls of this trace."),
-        click.option("--session", metavar="ID", help="Only calls of this session."),
-        click.option(
-            "--tag", "tags", multiple=True, metavar="NAME=VALUE", help="Only calls with this tag; repeatable."
-        ),
-        click.option("--id", "id_prefix", metavar="PREFIX", help="Only calls whose id begins so."),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-@click.command()
+@click.group(invoke_without_command=True)
 @common
-@_filters
+@filter_options
 @click.option("--format", "form", type=click.Choice(["table", "jsonl"]), default="table", help="Output form [table].")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N calls [table: 50, jsonl: all].")
 @click.option("--follow", is_flag=True, help="Show the last few, then new ones as they come in.")
@@ -78,22 +53,23 @@ def records(
     form: str,
     limit: int | None,
     follow: bool,
-    tags: tuple[str, ...],
-    since: str | None,
-    until: str | None,
-    **plain: Any,
+    text: str | None,
+    **given: Any,
 ) -> None:
     """List the calls that were made, newest first."""
-    from headgate.stores.query import Filters, parse_time
-
-    now = time.time_ns()
-    filters = Filters(
-        since_ns=None if since is None else parse_time(since, now),
-        until_ns=None if until is None else parse_time(until, now),
-        tags=dict(_tag(tag) for tag in tags),
-        **plain,
-    )
+    if click.get_current_context().invoked_subcommand is not None:
+        return
+    filters = make_filters(**given)
     show = _show_table if form == "table" else _show_lines
+    if text is not None:
+        if follow:
+            raise click.UsageError("--follow shows calls as they come in; it can not search their --text")
+        from headgate.stores.search import TextStore
+
+        with open_records(config, data) as engine:
+            most = TABLE_LIMIT if limit is None and form == "table" else limit
+            show(TextStore(engine).newest_first(redacted(config, data, text), filters, most))
+        return
     with _store(config, data) as store:
         if follow:
             show(_follow(store, filters, limit or _FOLLOW_FIRST))
@@ -101,6 +77,58 @@ def records(
         if limit is None and form == "table":
             limit = TABLE_LIMIT
         show(store.newest_first(filters, limit))
+
+
+@records.command()
+@common
+@filter_options
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N calls [all].")
+@click.option("--payloads", is_flag=True, help="With requests and answers, where they are kept.")
+@click.option("--output", type=click.Path(dir_okay=False, writable=True), help="A file [standard output].")
+def export(
+    config: str | None,
+    data: str | None,
+    limit: int | None,
+    payloads: bool,
+    output: str | None,
+    text: str | None,
+    **given: Any,
+) -> None:
+    """Write calls as JSON lines, newest first, one whole story a line."""
+    from headgate.stores.search import TextStore
+
+    filters = make_filters(**given)
+    encode = msgspec.json.Encoder().encode
+    with open_records(config, data) as engine, _out(output) as out:
+        store = _reader(engine)
+        if text is None:
+            stories = store.newest_first(filters, limit)
+        else:
+            stories = TextStore(engine).newest_first(redacted(config, data, text), filters, limit)
+        count = 0
+        for story in stories:
+            whole = (store.find(story["id"]) or story) if payloads else story
+            out.write(encode(whole) + b"\n")
+            count += 1
+    if output is not None:
+        click.echo(f"{count:,} calls written to {output}", err=True)
+
+
+@contextlib.contextmanager
+def _out(path: str | None) -> Iterator[BinaryIO]:
+    """What is written may hold payloads: a new file is its owner's alone."""
+    if path is None:
+        yield sys.stdout.buffer
+        return
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        yield file
+
+
+def _reader(engine: Engine) -> CallStore:
+    from headgate.stores.query import CallStore
+
+    return CallStore(engine)
 
 
 @click.command()
@@ -124,10 +152,8 @@ def record(config: str | None, data: str | None, id: str, form: str) -> None:
 
 @contextlib.contextmanager
 def _store(config: str | None, data: str | None) -> Iterator[CallStore]:
-    from headgate.stores.query import CallStore
-
     with open_records(config, data) as engine:
-        yield CallStore(engine)
+        yield _reader(engine)
 
 
 def _follow(store: CallStore, filters: Filters, first: int) -> Iterator[dict[str, Any]]:
@@ -176,10 +202,3 @@ def _cells(story: dict[str, Any]) -> tuple[str, ...]:
         span(story["duration_us"]),
         clean(story["key_name"] or story["key_id"] or "-", 20),
     )
-
-
-def _tag(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not name or not equals:
-        raise click.BadParameter(f"{text!r} is no tag; write NAME=VALUE", param_hint="--tag")
-    return name, value

@@ -103,3 +103,29 @@ def test_control_characters_do_not_reach_the_terminal() -> None:
     """What came from outside can not steer a terminal, nor run over its line."""
     assert clean("a\x1b[31mb\n") == "a?[31mb?"
     assert clean("x" * 50, 10) == "x" * 9 + "…"
+
+
+def test_export_writes_whole_stories(sqlite_data: DataDir, tmp_path: Path) -> None:
+    """A line of JSON for each call, newest first, with payloads if asked for; a file is its owner's alone."""
+    journal = sqlite_data.open_journal()
+    made = [make(user=f"u{n}", payloads="full") for n in range(3)]
+    for one in made:
+        journal.append_payload(one.id, b'{"q": "walrus %s"}' % one.user.encode(), b"answer")
+        journal.append(one)
+    journal.close()
+    place = ["--data", str(sqlite_data.path)]
+    run = CliRunner().invoke
+    done = run(records, ["export", *place])
+    assert done.exit_code == 0, done.output
+    stories = [msgspec.json.decode(line) for line in done.stdout.splitlines()]
+    assert [story["user"] for story in stories] == ["u2", "u1", "u0"]
+    assert "request_body" not in stories[0]
+    file = tmp_path / "calls.jsonl"
+    done = run(records, ["export", *place, "--payloads", "--user", "u1", "--output", str(file)])
+    assert done.exit_code == 0, done.output
+    (story,) = [msgspec.json.decode(line) for line in file.read_bytes().splitlines()]
+    assert (story["request_body"], story["response_body"]) == ('{"q": "walrus u1"}', "answer")
+    assert file.stat().st_mode & 0o777 == 0o600
+    for command in (["--format", "jsonl", "--text", "walrus u0"], ["export", "--text", "walrus u0"]):
+        done = run(records, [*command, *place])
+        assert [msgspec.json.decode(line)["user"] for line in done.stdout.splitlines()] == ["u0"], done.output

@@ -8,12 +8,14 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from headgate.core.errors import BadRequest
+from headgate.core.errors import BadRequest, Forbidden
 from headgate.core.terms import has_role
 from headgate.server.admin.page import Cursor, read_cursor, show_cursor
 from headgate.server.admin.route import MOST, PAGE, Ask, Route
 from headgate.stores import query as calls
 from headgate.stores.query import CallStore, Filters, parse_time
+from headgate.stores.redaction import open_redactor
+from headgate.stores.search import TextStore
 
 _BODIES = ("request_body", "response_body")
 _Story = Annotated[
@@ -54,6 +56,10 @@ class RecordsQuery(msgspec.Struct, forbid_unknown_fields=True):
     trace: str | None = None
     session: str | None = None
     tag: Annotated[list[str], Meta(description="NAME=VALUE; may stand several times.")] = []
+    text: (
+        Annotated[str, Meta(description='Words of request or answer: `word "some words" begin* -not`; for developers.')]
+        | None
+    ) = None
     id: Annotated[str, Meta(description="How the id begins.")] | None = None
     limit: Annotated[int, Meta(ge=1, le=MOST)] = PAGE
     after: str | None = None
@@ -77,8 +83,20 @@ def _list(ask: Ask) -> Records:
     )
     cursor = None if query.after is None else read_cursor(query.after)
     after = None if cursor is None else calls.Cursor(cursor.first, int(cursor.second))
-    stories, following = CallStore(ask.desk.engine).page(filters, query.limit, after)
+    if query.text is None:
+        stories, following = CallStore(ask.desk.engine).page(filters, query.limit, after)
+    else:
+        words = _searched(ask, query.text)
+        stories, following = TextStore(ask.desk.engine).page(words, filters, query.limit, after)
     return Records(stories, None if following is None else show_cursor(Cursor(following.time_ns, following.n)))
+
+
+def _searched(ask: Ask, words: str) -> str:
+    """A search as it is made: under pseudonyms. Who may not read what was said may not guess at it either."""
+    if not has_role(ask.principal.role, "developer"):
+        raise Forbidden("Searching what was asked and answered needs the role developer.")
+    data = ask.desk.core.data
+    return words if data is None else open_redactor(data.path).text(words)
 
 
 def _pair(tag: str) -> tuple[str, str]:
