@@ -38,6 +38,7 @@ from headgate.dialects.embeddings import Embeddings
 from headgate.dialects.models import ModelInfo
 from headgate.dialects.openai_chat import OpenAIChat
 from headgate.dialects.tokens import encoding_of
+from headgate.observe.worker import Reporter
 from headgate.pipeline.account import Account
 from headgate.pipeline.auth import auth
 from headgate.pipeline.balance import Group
@@ -62,7 +63,7 @@ from headgate.stores.keeper import RecorderKeeper
 from headgate.transport.dial import tls_context
 
 _Terms = tuple[str, BreakerSettings, LimitSettings, RetrySettings]
-_DUTIES = "headgate.observe.alerts.duty"
+_DUTIES = "headgate.observe.duties"
 """What the recorder's process does beside recording."""
 DIRECT_LIMIT = 1000
 """Deployments kept for ``provider/model`` addressing; more are made anew at each call."""
@@ -92,6 +93,7 @@ class Core:
         data: the data directory, None for a gateway without one.
         proxies: who may tell where a request comes from; None for nobody.
         metering: the limits that hold, and their windows.
+        reporter: tells others about this process, None where nobody asks.
         followers: told of new settings by ``renew``; what they raise refuses those.
         created: when the first core of this process was composed, in seconds since 1970.
     """
@@ -134,6 +136,7 @@ class Core:
         self.closers: list[Closer] = []
         self.data: DataDir | None = None
         self.followers: list[Callable[[Settings], None]] = []
+        self.reporter: Reporter | None = None
         self.transports: dict[str, Transport] = dict(transports or {})
         self._settings = settings
         self._known: dict[_Terms, Health] = {}
@@ -192,6 +195,8 @@ class Core:
             before=self,
         )
         core.account.unauthenticated = self.account.unauthenticated
+        if core.reporter is not None:
+            core.reporter.core = core
         for follower in self.followers:
             follower(settings)
         self.keys.watch(core.metering.changed)
@@ -213,6 +218,7 @@ class Core:
         """
         self.ticker, self.created = before.ticker, before.created
         self.closers, self.followers, self.data = before.closers, before.followers, before.data
+        self.reporter = before.reporter
         self.dialects = before.dialects
         same = set()
         for name, provider in self._settings.providers.items():
@@ -427,7 +433,9 @@ async def open_core(settings: Settings, *, keyless: bool) -> Core:
     ticks = TickJournal(journal, asyncio.get_running_loop())
     core = Core(settings, journal=ticks, keys=keys, keyless=keyless, prices=PriceBook(data.path))
     core.data = data
-    core.closers += [ticks, keys, keeper]
+    core.reporter = Reporter(core, data.path)
+    keeper.reports.append(core.reporter.report)
+    core.closers += [ticks, keys, keeper, core.reporter]
 
     def follow(settings: Settings) -> None:
         keys.set_admin_key(_admin_key(settings))

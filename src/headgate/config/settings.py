@@ -257,6 +257,10 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
             check=check_network,
         ),
     ] = []
+    metrics: Annotated[
+        Literal["loopback", "keys", "all"],
+        Rule("Who may read /metrics without a key: programs on this machine, nobody, or anybody."),
+    ] = "loopback"
     strict_translation: Annotated[
         bool, Rule("Refuse (400) what another dialect can not express, instead of naming it in a header.")
     ] = False

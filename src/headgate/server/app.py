@@ -38,6 +38,7 @@ _PATHS = {
 }
 _MODELS = "/v1/models"
 _ADMIN = "/admin/"
+METRICS = "/metrics"
 _CONSOLE = "/console"
 _GONE = b'{"error":{"code":"draining","message":"shutting down"}}'
 
@@ -230,6 +231,8 @@ class App:
         core = self._core
         if path == "/healthz":
             return await send_json(caller, 200, b'{"status":"ok"}')
+        if path == METRICS and core is not None:
+            return await self._metrics(method, core, caller)
         if path == "/readyz":
             ready = core is not None and not self.draining
             version = f',"config":"{self.version}"' if self.version else ""
@@ -253,6 +256,17 @@ class App:
         except HeadgateError as error:
             await caller.whole(*render_error(error, face))
         return None
+
+    async def _metrics(self, method: str, core: Core, caller: Caller) -> None:
+        from headgate.server.metrics import serve_metrics
+
+        try:
+            if method not in ("GET", "HEAD"):
+                raise BadRequest(f"{METRICS} takes GET, not {method}.", code="method_not_allowed")
+            open_to = core.settings.server.metrics
+            await serve_metrics(caller, core, keyless=self._keyless, open_to=open_to)
+        except HeadgateError as error:
+            await caller.whole(*render_error(error, core.dialects["openai_chat"]))
 
     async def _administer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The admin API; its code is loaded when it is first asked for, on a thread."""

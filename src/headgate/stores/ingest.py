@@ -21,7 +21,7 @@ from headgate.stores.feedback_rows import FEEDBACK_COLUMNS, feedback_row
 from headgate.stores.journal.framing import PayloadEntry
 from headgate.stores.payloads import Payload, PayloadWriter
 from headgate.stores.redaction import clean_all, clean_feedback, clean_payload
-from headgate.stores.rollups import RollupWriter
+from headgate.stores.rollups import RollupWriter, Tally
 from headgate.stores.rows import COLUMNS, fit_row, to_row
 from headgate.stores.schema import calls, feedback, journal_offsets, tapes
 
@@ -106,6 +106,9 @@ class Ingest:
         engine: the database, its schema up to date.
         owner: the data directory's id; offsets are kept under it.
         redactor: takes out what is private before anything is written; None for one whose pseudonyms end with it.
+
+    Attributes:
+        tally: what the last batch's new calls came to, until the next one; None where it had none.
     """
 
     def __init__(self, engine: Engine, owner: str, redactor: Redactor | None = None) -> None:
@@ -119,6 +122,7 @@ class Ingest:
         self._tapes = _Statement(engine, tapes, ("call_id", "stored_ns", "tapes"))
         self._offsets = _Statement(engine, journal_offsets, ("segment", "owner", "position"), update=("position",))
         self._rollups = RollupWriter(engine, owner)
+        self.tally: Tally | None = None
         self._backlog = RollupBacklog(engine, self._rollups)
 
     def positions(self) -> dict[str, int]:
@@ -161,6 +165,7 @@ class Ingest:
             [(segment, self._owner, position) for segment, position in positions.items()],
             [(one.call_id, time.time_ns(), encode_tapes(one.tapes)) for one in heard],
         )
+        self.tally = None
         self._rollups.open()
         try:
             if self._copy is not None and self._copied(batch):
@@ -200,7 +205,7 @@ class Ingest:
             with self.engine.begin() as connection:
                 if batch.calls:
                     self._copy.run(connection, batch.calls)
-                    self._rollups.add(connection, batch.records)
+                    self.tally = self._rollups.add(connection, batch.records)
                 self._write(connection, batch._replace(calls=()))
         except _Refused:
             self._reopen()
@@ -222,7 +227,7 @@ class Ingest:
         if batch.calls:
             if self._calls.run(connection, batch.calls) != len(batch.calls):
                 raise _KnownError
-            self._rollups.add(connection, batch.records)
+            self.tally = self._rollups.add(connection, batch.records)
         if batch.payloads:
             self._payloads.run(connection, batch.payloads)
         if batch.feedback:
@@ -260,7 +265,7 @@ class Ingest:
                     if _run_one(connection, statement, value) is None:
                         quarantine(item)
             if stored:
-                self._rollups.add(connection, stored)
+                self.tally = self._rollups.add(connection, stored)
             self._write(connection, _Batch(offsets=batch.offsets))
 
     def _unknown(self, records: Sequence[Record]) -> list[Record]:

@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -116,6 +117,9 @@ class RecorderKeeper:
         seconds: how often to look.
         duties: see ``ensure_recorder``.
         plan: the alerts that its recorder is to look after, None for none.
+
+    Attributes:
+        reports: called at every look, on the keeper's thread.
     """
 
     def __init__(
@@ -134,6 +138,7 @@ class RecorderKeeper:
         self._seconds = seconds
         self._duties = duties
         self._plan = self._saved_plan = plan
+        self.reports: list[Callable[[], None]] = []
         self._failed = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="headgate-recorder-keeper", daemon=True)
@@ -181,6 +186,8 @@ class RecorderKeeper:
     def _run(self) -> None:
         while not self._stop.wait(self._seconds):
             self.check()
+            for report in self.reports:
+                report()
             wanted = self._retention
             if wanted != self._saved:
                 self._saved = wanted

@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
 
@@ -24,7 +24,9 @@ from headgate.stores.keeper import LOCK, LOG, LOG_BYTES, take_recorder_lock
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from headgate.core.record import Record
     from headgate.stores.ingest import Ingest
+    from headgate.stores.rollups import Tally
     from headgate.stores.tails import Tails
 
 _log = logging.getLogger("headgate.recorder")
@@ -37,17 +39,36 @@ _RENEW_S = 60.0
 _RETRY_MAX_S = 5.0
 
 
+class Stored(NamedTuple):
+    """A batch that is in the store now: Records, offsets behind them, and what new ones came to (None for nothing)."""
+
+    records: list[Record]
+    positions: dict[str, int]
+    tally: Tally | None
+
+
+class Watcher(Protocol):
+    """Whoever is told of what the recorder stores."""
+
+    def stored(self, stored: Stored) -> None:
+        """Takes note of a batch; must be quick, and must not keep the tally."""
+
+
 class Recorder:
     """Moves the journal of ``data`` into its database. Only the holder of the recorder's lock may use one.
 
     Args:
         data: the data directory.
         limit: entries in a transaction.
+
+    Attributes:
+        watchers: told of every batch once it is stored.
     """
 
     def __init__(self, data: DataDir, *, limit: int = BATCH) -> None:
         self._data = data
         self._limit = limit
+        self.watchers: list[Watcher] = []
         self._engine: Engine | None = None
         self._ingest: Ingest | None = None
         self._tails: Tails | None = None
@@ -70,6 +91,9 @@ class Recorder:
         if batch.positions:
             aside = (batch.feedback, batch.tapes)
             self._ingest.store(batch.records, batch.payloads, batch.positions, self._quarantine, *aside)
+            stored = Stored(batch.records, batch.positions, self._ingest.tally)
+            for watcher in self.watchers:
+                watcher.stored(stored)
         if batch.size < self._limit // 2:
             self._ingest.catch_up()
         for name in batch.finished:
@@ -203,6 +227,10 @@ class RecorderProcess:
                 time.sleep(self._interval)
         return 0
 
+    def watch(self, watcher: Watcher) -> None:
+        """Tells somebody of every batch from now on."""
+        self._recorder.watchers.append(watcher)
+
     def close(self) -> None:
         """Lets go of everything, the lock last."""
         self._recorder.close()
@@ -268,7 +296,8 @@ def _bound_log(path: Path) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Runs a recorder: ``python -m headgate.stores.recorder --data DIR``. Returns the exit code.
 
-    ``--duties MODULE`` names what runs beside it: a module whose ``duties(data)`` returns things to start and close.
+    ``--duties MODULE`` names what runs beside it: a module whose ``duties(data)`` returns things to start and close;
+    those with ``stored`` are told of what is stored.
     """
     parser = argparse.ArgumentParser(prog="headgate.stores.recorder", description="Moves a journal into the database.")
     parser.add_argument("--data", type=Path, required=True, help="the data directory")
@@ -294,6 +323,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         for duty in duties:
             duty.start()
+            if hasattr(duty, "stored"):
+                process.watch(duty)
         return process.run()
     finally:
         for duty in duties:

@@ -139,8 +139,12 @@ class RollupWriter:
         for rows in (self._minutes, self._hours, self._days):
             rows.forget()
 
-    def add(self, connection: Connection, records: Sequence[Record]) -> None:
-        """Adds Records that were stored in this transaction. Should it fail, ``forget`` must be called."""
+    def add(self, connection: Connection, records: Sequence[Record]) -> Tally:
+        """Adds Records that were stored in this transaction. Should it fail, ``forget`` must be called.
+
+        Returns:
+            What they came to; it belongs to the writer again at the next batch.
+        """
         self._notice_erasure(connection)
         tally = Tally()
         tally.count(records)
@@ -151,6 +155,7 @@ class RollupWriter:
             if hour // 24 < self._folded:
                 _into(late, (dimension, hour // 24, value)).merge(figures)
         self._days.merge(connection, self._shard, late)
+        return tally
 
     def fold(self, now_ns: int) -> bool:
         """Makes the day of the oldest hours that are not in days yet, if it is over. Returns whether it did."""

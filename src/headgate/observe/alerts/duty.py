@@ -127,8 +127,3 @@ class AlertDuty:
         else:
             cause = getattr(error, "orig", None) or error
             _log.error("alerts wait: %s: %s", type(cause).__name__, cause)
-
-
-def duties(data: DataDir) -> list[AlertDuty]:
-    """Returns what a recorder is to do beside recording (see ``stores.recorder``)."""
-    return [AlertDuty(data)]
