@@ -17,17 +17,18 @@ from starlette import types
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from headgate.compose import Core
-from headgate.console import entry
+from headgate.console import entry, playground
 from headgate.console.door import ROOT, Door, Visitor, check_post, cookie_of, new_token, proof_of, set_cookie
 from headgate.console.look import assets, render
 from headgate.console.page import Json, Page, Redirect, Result, View, Visit, Words
 from headgate.console.table import PAGES, menu
 from headgate.core.errors import BadRequest, Forbidden, HeadgateError, Unauthenticated, Unavailable
 from headgate.core.terms import has_role
+from headgate.pipeline.auth import client_address
 from headgate.stores.data import DataDir
 
 THREADS = 4
@@ -87,6 +88,7 @@ class Console:
                 Route(ROOT + "/", self._endpoint(pages["/"]), methods=["GET"]),
                 Route(ROOT + "/static/{name}", self._static, methods=["GET"]),
                 Route(ROOT + "/login", self._guarded(self._login), methods=["GET", "POST"]),
+                Route(ROOT + "/playground/ask", self._guarded(self._ask), methods=["POST"]),
                 *routes,
             ],
             exception_handlers={HTTPException: self._no_page},
@@ -170,7 +172,8 @@ class Console:
             words = {name: str(word) for name, word in request.path_params.items()}
             if visitor.session is None and not visitor.token:
                 visitor = msgspec.structs.replace(visitor, token=new_token())
-            visit = Visit(self, visitor, words, Words(request.query_params.multi_items()), form)
+            address = client_address(headers, peer, core.proxies)
+            visit = Visit(self, visitor, words, Words(request.query_params.multi_items()), form, address)
             result = page.does(visit)
             if page.method == "POST":
                 entry.refresh(core)
@@ -253,6 +256,24 @@ class Console:
         if token != cookie_of(headers):
             response.headers["set-cookie"] = set_cookie(token, secure=secure)
         return response
+
+    async def _ask(self, request: Request) -> Response:
+        """The playground's call: streamed, so it is no page."""
+        headers = dict(request.scope["headers"])
+        form = Words(await _form(request, headers))
+        core, peer = self.core, _peer(request)
+
+        def enter() -> Visitor:
+            visitor = self._door.enter(headers, peer, core.keys, core.proxies, lambda: self.engine)
+            if not has_role(visitor.principal.role, "developer"):
+                raise Forbidden(f"Calls are for the role developer; this key has the role {visitor.principal.role}.")
+            check_post(headers, visitor.token, form.get("proof"))
+            return visitor
+
+        visitor: Visitor = await self._on_thread(enter)
+        question = playground.read_question(form)
+        answer = playground.ask(core, visitor.principal, question, headers, peer)
+        return StreamingResponse(answer, 200, HEADERS, "application/x-ndjson")
 
     def _turned_away(self, request: Request, headers: dict[bytes, bytes], error: Unauthenticated) -> Response:
         """Who is not logged in is sent to the login; scripts are told."""

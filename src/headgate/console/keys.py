@@ -91,6 +91,7 @@ def _shown(visit: Visit, info: KeyInfo, problem: str) -> View:
         "state": info.state(time.time_ns()),
         "lists": {name: "\n".join(getattr(info, name) or ()) for name in _LISTS},
         "problem": problem,
+        "limits": _registry(visit).list_limits(scope="key", value=info.id),
         "choices": _choices(visit),
     }
     return View("key.html", data, 400 if problem else 200)

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from headgate.console.budgets import Budget, read_budgets
 from headgate.console.calls import row_of
 from headgate.console.page import Page, View, Visit
 from headgate.console.plot import Line, Plot
@@ -104,10 +105,18 @@ def _show(visit: Visit) -> View:
         ],
         "users": [one for one in stats.top("user", filters, _TOP, "cost") if one.figures.calls],
         "errors": sorted(total.errors.items(), key=lambda one: -one[1])[:_TOP],
+        "budgets": _tightest(visit, now),
         "recent": [row_of(story) for story in recent],
         "models": list(visit.desk.core.settings.models),
     }
     return View("overview.html", data)
+
+
+def _tightest(visit: Visit, now: int) -> list[Budget]:
+    """The budgets in dollars of which most is spent."""
+    found = read_budgets(visit.desk.engine, visit.desk.core, now)
+    money = [one for one in found if one.rule.unit == "dollars" and one.part is not None]
+    return sorted(money, key=lambda one: -(one.part or 0))[:_TOP]
 
 
 def _tiles(total: Figures, before: Figures) -> list[dict[str, Any]]:

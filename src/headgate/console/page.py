@@ -26,7 +26,8 @@ class Desk(Protocol):
 class Visit(msgspec.Struct):
     """One request for a page, let in and read.
 
-    ``path`` holds the words between braces; ``query`` and ``form`` what was sent, "" for a field that was not.
+    ``path`` holds the words between braces; ``query`` and ``form`` what was sent, "" for a field that was not;
+    ``address`` is where it comes from.
     """
 
     desk: Desk
@@ -34,6 +35,7 @@ class Visit(msgspec.Struct):
     path: Mapping[str, str]
     query: Words
     form: Words
+    address: str = ""
 
     def may(self, role: str) -> bool:
         """Says whether the visitor may do what this role may."""

@@ -6,6 +6,7 @@ import calendar
 import time
 from datetime import UTC, datetime
 
+from headgate.console.budgets import read_budgets
 from headgate.console.calls import WORDS
 from headgate.console.overview import change
 from headgate.console.page import Page, View, Visit
@@ -35,6 +36,7 @@ def _show(visit: Visit) -> View:
     groups = stats.top(group, filters, _ROWS, "cost")
     spent, forecast = _month(stats, now)
     data = {
+        "budgets": [one for one in read_budgets(visit.desk.engine, visit.desk.core, now) if one.rule.unit == "dollars"],
         "by": group,
         "groups": _GROUPS,
         "range": chosen,

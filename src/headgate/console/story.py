@@ -52,6 +52,7 @@ def _show(visit: Visit) -> View:
         "parameters": parameters,
         "answered": answered,
         "costs": [(attempt, sums) for attempt, sums in costs if sums],
+        "models": list(visit.desk.core.settings.models),
         "kept": "request_body" in story,
         "hidden": not visit.may("developer"),
         "raw": [

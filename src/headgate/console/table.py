@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from headgate.console import audit, calls, entry, keys, models, overview, settings, spend, story, traces
+from headgate.console import (
+    audit,
+    calls,
+    entry,
+    keys,
+    limits,
+    models,
+    overview,
+    playground,
+    replay,
+    settings,
+    spend,
+    story,
+    traces,
+)
 from headgate.console.page import Page
 from headgate.core.terms import has_role
 
@@ -10,10 +24,13 @@ PAGES: tuple[Page, ...] = (
     *overview.PAGES,
     *calls.PAGES,
     *story.PAGES,
+    *replay.PAGES,
     *traces.PAGES,
     *models.PAGES,
     *spend.PAGES,
+    *playground.PAGES,
     *keys.PAGES,
+    *limits.PAGES,
     *audit.PAGES,
     *settings.PAGES,
     *entry.PAGES,
