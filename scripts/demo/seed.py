@@ -41,6 +41,10 @@ models:
   embed:
     description: For search
     route: [openai/text-embedding-3-small]
+limits:
+  - {scope: user, unit: requests, per: minute, amount: 60}
+  - {scope: team, value: growth, unit: dollars, per: day, amount: 2}
+  - {scope: everything, unit: dollars, per: day, amount: 40}
 data:
   dir: data
   payloads: full

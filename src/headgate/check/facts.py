@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from headgate.config.settings import ModelSettings, Settings, StepSettings
+from headgate.core.rule import LimitRule
 from headgate.load.kept import LoadMark, read_marks
 from headgate.stores.checkup import Calls, Keys
 
@@ -52,6 +53,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         calls: their figures.
         sample: the stories of the newest of them.
         keys: the virtual keys that are valid now.
+        limits: those of the configuration and of the store.
         unpriced: deployments of routes that have no price.
         loads: load tests, the newest first.
         now_ns: when all this was.
@@ -63,6 +65,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     calls: Calls
     sample: list[dict[str, Any]]
     keys: Keys
+    limits: list[LimitRule]
     unpriced: list[str]
     loads: list[LoadMark]
     now_ns: int
@@ -100,11 +103,12 @@ def gather(settings: Settings, *, days: float, now_ns: int | None = None) -> Fac
     place = look_at_place(Path(settings.data.dir))
     calls, keys = Calls(since_ns=since), Keys()
     sample: list[dict[str, Any]] = []
+    limits: list[LimitRule] = []
     with tempfile.TemporaryDirectory() as nowhere:
         # Where there is no data directory a look must not make one.
         folder = Path(nowhere) if place is None else place.path
         if place is not None or settings.database_url is not None:
-            calls, sample, keys, caught_up = _read_store(settings, folder, since, now)
+            calls, sample, keys, limits, caught_up = _read_store(settings, folder, since, now)
             place = place and msgspec.structs.replace(place, caught_up=caught_up)
         unpriced = _unpriced(settings, folder)
     return Facts(
@@ -114,6 +118,7 @@ def gather(settings: Settings, *, days: float, now_ns: int | None = None) -> Fac
         calls=calls,
         sample=sample,
         keys=keys,
+        limits=[*settings.limits, *limits],
         unpriced=unpriced,
         loads=[] if place is None else read_marks(place.path),
         now_ns=now,
@@ -161,16 +166,17 @@ def steps_of(model: ModelSettings) -> list[StepSettings]:
 
 def _read_store(
     settings: Settings, folder: Path, since: int, now: int
-) -> tuple[Calls, list[dict[str, Any]], Keys, bool]:
+) -> tuple[Calls, list[dict[str, Any]], Keys, list[LimitRule], bool]:
     from headgate.stores.catchup import catch_up
-    from headgate.stores.checkup import read_calls, read_keys, read_sample
+    from headgate.stores.checkup import read_calls, read_keys, read_limits, read_sample
     from headgate.stores.data import DataDir
 
     directory = DataDir(folder, url=settings.database_url)
     engine = directory.open_engine()
     try:
         caught_up = catch_up(directory, engine)
-        return read_calls(engine, since), read_sample(engine, since), read_keys(engine, now), caught_up
+        keys, limits = read_keys(engine, now), read_limits(engine)
+        return read_calls(engine, since), read_sample(engine, since), keys, limits, caught_up
     finally:
         engine.dispose()
 

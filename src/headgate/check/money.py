@@ -30,17 +30,30 @@ def prices(facts: Facts) -> Item:
 def user_rates(facts: Facts) -> Item:
     """One user can not use up what is everybody's."""
     line = Line("user-rates", "Per-user rates are enforced")
-    limits: tuple[Any, ...] | None = getattr(facts.settings, "limits", None)
-    users = f"{count(facts.calls.users, 'user')} in {facts.days:g} days"
-    if limits is None:
-        return line.not_applicable(f"this release enforces no limits per user; {users}")
-    each = [one for one in limits if one.scope in ("user", "key") and not one.value]
+    users = f"{count(facts.calls.users, 'user')} in {facts.days:g} days, {count(facts.calls.limited, 'call')} refused"
+    each = [one for one in facts.limits if one.scope in ("user", "key") and not one.value]
     if not each:
         return line.failed(
             f"no limit holds for every user or key; {users}",
-            "limits: [{scope: user, unit: requests, per: minute, amount: 60}]",
+            "headgate budgets set user 60 --unit requests --per minute, or under limits in the configuration",
+            refused=facts.calls.limited,
         )
-    return line.passed(f"{some([one.title + ': ' + one.shown for one in each])}; {users}", limits=len(each))
+    told = some([f"{one.title}: {one.shown}" for one in each])
+    return line.passed(f"{told}; {users}", limits=len(each), refused=facts.calls.limited)
+
+
+def budget(facts: Facts) -> Item:
+    """Nothing can spend without end."""
+    line = Line("budget", "Spend has an upper bound")
+    bounds = [one for one in facts.limits if one.unit == "dollars"]
+    whole = [one for one in bounds if one.scope == "everything" or not one.value]
+    if not whole:
+        some_of_it = f"; only {some([one.title for one in bounds])}" if bounds else ""
+        return line.failed(
+            f"no limit in dollars holds for everything, or for every one of its kind{some_of_it}",
+            "headgate budgets set everything 1000 --per month",
+        )
+    return line.passed(some([f"{one.title}: {one.shown}" for one in whole]), limits=len(whole))
 
 
 def cost_alerts(facts: Facts) -> Item:
@@ -52,4 +65,4 @@ def cost_alerts(facts: Facts) -> Item:
     return line.not_applicable("alerts are configured in another way than this check knows")
 
 
-ITEMS = (prices, user_rates, cost_alerts)
+ITEMS = (prices, user_rates, budget, cost_alerts)

@@ -8,6 +8,8 @@ import msgspec
 from sqlalchemy import BigInteger, ColumnElement, Engine, and_, case, func, literal_column, or_, select
 
 from headgate.core.record import LOAD_TAG
+from headgate.core.rule import LimitRule
+from headgate.stores.limits import list_limits
 from headgate.stores.query import CallStore, Filters
 from headgate.stores.schema import calls, virtual_keys
 
@@ -25,6 +27,7 @@ class Calls(msgspec.Struct, frozen=True, kw_only=True):
         with_usage, with_times, with_finish: of ``answers``, those whose tokens, first content and finish are recorded.
         cut_short: of ``answers``, those that ended for want of tokens (finish ``length``).
         fallbacks: calls that were completed by another deployment than one that was tried.
+        limited: calls that a limit or budget refused.
         unpriced: calls of which something was billed that has no price.
         users: how many different users.
         keyless: calls without a key.
@@ -46,6 +49,7 @@ class Calls(msgspec.Struct, frozen=True, kw_only=True):
     with_finish: int = 0
     cut_short: int = 0
     fallbacks: int = 0
+    limited: int = 0
     unpriced: int = 0
     users: int = 0
     keyless: int = 0
@@ -78,6 +82,7 @@ def read_calls(engine: Engine, since_ns: int) -> Calls:
         "with_finish": and_(answer, c.finish.is_not(None)),
         "cut_short": and_(answer, c.finish == "length"),
         "fallbacks": and_(c.outcome == "completed", c.tried.is_not(None)),
+        "limited": c.error.in_(("rate_limit_exceeded", "budget_exceeded")),
         "unpriced": or_(c.unpriced.is_not(None), and_(c.cost.is_(None), c.input_tokens.is_not(None))),
         "keyless": c.key_id == "",
         "prompts": c.prompt.is_not(None),
@@ -119,6 +124,12 @@ def read_keys(engine: Engine, now_ns: int) -> Keys:
     )
     with engine.connect() as connection:
         return Keys(*(int(value or 0) for value in connection.execute(query.where(live)).one()))
+
+
+def read_limits(engine: Engine) -> list[LimitRule]:
+    """Returns the limits that are set in the store."""
+    with engine.connect() as connection:
+        return [info.rule for info in list_limits(connection)]
 
 
 def _real() -> ColumnElement[bool]:

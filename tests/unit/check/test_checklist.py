@@ -16,6 +16,7 @@ from headgate.core.clock import Ids
 from headgate.core.record import LOAD_TAG, AttemptRecord, Record
 from headgate.core.usage import Usage
 from headgate.load.kept import FOLDER, LoadMark, keep_mark, read_marks
+from headgate.stores.allowance import LimitSpec
 from headgate.stores.checkup import read_calls, read_keys, read_sample
 from headgate.stores.data import DataDir
 from headgate.stores.keys import KeySpec
@@ -112,7 +113,7 @@ def test_a_deployment_that_has_everything_passes(tmp_path: Path) -> None:
             per_minute=900,
         ),
     )
-    limits = "limits: [{scope: user, unit: requests, per: minute, amount: 60}]\n" if _has("limits") else ""
+    limits = "limits: [{scope: user, unit: requests, per: minute, amount: 60}, {amount: 9, unit: dollars, per: day}]\n"
     code, items = run(tmp_path, "--strict", config=READY + limits)
     wrong = {id for id, item in items.items() if item["verdict"] == "fail" or item["unproven"]}
     assert wrong <= {"cost-alerts"}
@@ -124,10 +125,21 @@ def test_a_deployment_that_has_everything_passes(tmp_path: Path) -> None:
     assert all(item["evidence"] for item in items.values())
 
 
-def _has(section: str) -> bool:
-    from headgate.config.settings import Settings
-
-    return section in Settings.__struct_fields__
+def test_limits_in_the_store_count(tmp_path: Path) -> None:
+    """What an admin has set holds as what the file says; a limit on one member alone bounds nothing."""
+    data = fill(tmp_path / "data", call(outcome="refused", error="rate_limit_exceeded", attempts=[], winner=-1))
+    engine = data.open_engine()
+    Registry(engine, "test").set_limit(LimitSpec(scope="user", value="ann", amount="1", unit="dollars", per="day"))
+    assert {id: run(tmp_path)[1][id]["verdict"] for id in ("user-rates", "budget")} == dict.fromkeys(
+        ("user-rates", "budget"), "fail"
+    )
+    Registry(engine, "test").set_limit(LimitSpec(scope="user", amount="1", unit="dollars", per="day"))
+    engine.dispose()
+    _, items = run(tmp_path)
+    assert {id: items[id]["verdict"] for id in ("user-rates", "budget")} == dict.fromkeys(
+        ("user-rates", "budget"), "pass"
+    )
+    assert items["user-rates"]["figures"]["refused"] == 1
 
 
 def test_a_fresh_gateway_is_told_what_to_mend(tmp_path: Path) -> None:

@@ -159,6 +159,15 @@ def test_every_setting_is_accounted_for() -> None:
     assert silent == []
 
 
+def test_a_budget_becomes_a_limit() -> None:
+    """Where its window is one of the calendar's; another is named."""
+    text = "litellm_settings: {max_budget: 100, budget_duration: 30d}"
+    found, ours = imported(text)
+    assert ours["limits"] == [{"scope": "everything", "unit": "dollars", "per": "month", "amount": 100}]
+    assert fate(found, "litellm_settings.max_budget") == "carried"
+    assert fate(imported(text.replace("30d", "17d"))[0], "litellm_settings.max_budget") == "not carried"
+
+
 def test_an_address_in_a_variable_is_looked_up() -> None:
     """It is written out where the variable is set, and left to do where it is not."""
     text = "model_list: [{model_name: m, litellm_params: {model: openai/x, api_base: os.environ/BASE}}]"
