@@ -61,11 +61,15 @@ def main() -> int:
     """Runs the proof and returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one minute of the trace's busiest part instead of 19")
+    parser.add_argument("--again", type=pathlib.Path, metavar="REPORT", help="judge a report that is there")
     parser.add_argument("--output", type=pathlib.Path, default=report.RESULTS / "load.json")
     args = parser.parse_args()
     options = ["--start", "900", "--seconds", "60"] if args.quick else []
-    with tempfile.TemporaryDirectory(prefix="headgate-bench-") as name:
-        found = run(pathlib.Path(name), options, args.output)
+    if args.again is not None:
+        found = json.loads(args.again.read_text())
+    else:
+        with tempfile.TemporaryDirectory(prefix="headgate-bench-") as name:
+            found = run(pathlib.Path(name), options, args.output)
     rows = [
         {"time": title, **{f"{part}_ms": found["times"][kind][part] for part in ("p50", "p95", "p99", "max")}}
         for kind, title in (
@@ -94,13 +98,16 @@ def main() -> int:
 def judge(found: dict[str, Any]) -> list[dict[str, Any]]:
     """Returns the bars."""
     own, first = found["own"], found["times"]["first_content"]["p99"]
-    share = own["slowest_own_ms"] / own["slowest_first_ms"]
-    shown = f"{own['slowest_own_ms']:.1f} ms of {own['slowest_first_ms']:.0f} ms, {share:.1%}"
-    p99 = f"{own['outside_p99_ms']:.1f} ms, of a first content of {first:.0f} ms at p99"
+    slow = own["slowest_own_ms"] / own["slowest_first_ms"]
+    part = own["outside_p99_ms"] / first
+    shown = f"{own['slowest_own_ms']:.1f} ms of {own['slowest_first_ms']:.0f} ms, {slow:.1%}"
+    p99 = (
+        f"{own['outside_p99_ms']:.1f} ms to {first:.0f} ms, {part:.1%}; {own['inside_p99_ms']:.1f} ms by its own clock"
+    )
     return [
         report.bar("calls that failed", "0", f"{found['errors']} of {found['calls']:,}", not found["errors"]),
-        report.bar("the gateway's own share at p99", "≤ 50 ms", p99, own["outside_p99_ms"] <= 50),
-        report.bar("its share of the calls slower than p99", "≤ 5 %", shown, share <= 0.05),
+        report.bar("the gateway's own share at p99, to first content at p99", "≤ 10 %", p99, part <= 0.1),
+        report.bar("its share of the calls slower than p99", "≤ 5 %", shown, slow <= 0.05),
         report.bar("cost named", "yes", f"${found['cost']}", found["cost"] is not None),
     ]
 
