@@ -45,6 +45,12 @@ limits:
   - {scope: user, unit: requests, per: minute, amount: 60}
   - {scope: team, value: growth, unit: dollars, per: day, amount: 2}
   - {scope: everything, unit: dollars, per: day, amount: 40}
+alerts:
+  rules:
+    errors: {kind: error_rate, above: 0.05, by: model}
+    slow: {kind: first_content, quantile: p95, above: 3}
+    budget: {kind: budget, amount: 150, per: month, by: team}
+    cost: {kind: cost_spike, by: feature}
 data:
   dir: data
   payloads: full

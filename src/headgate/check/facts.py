@@ -15,7 +15,7 @@ import msgspec
 from headgate.config.settings import ModelSettings, Settings, StepSettings
 from headgate.core.rule import LimitRule
 from headgate.load.kept import LoadMark, read_marks
-from headgate.stores.checkup import Calls, Keys
+from headgate.stores.checkup import Calls, Keys, Messages
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +54,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         sample: the stories of the newest of them.
         keys: the virtual keys that are valid now.
         limits: those of the configuration and of the store.
+        messages: what became of those of alerts.
         unpriced: deployments of routes that have no price.
         loads: load tests, the newest first.
         now_ns: when all this was.
@@ -66,6 +67,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     sample: list[dict[str, Any]]
     keys: Keys
     limits: list[LimitRule]
+    messages: Messages
     unpriced: list[str]
     loads: list[LoadMark]
     now_ns: int
@@ -101,24 +103,22 @@ def gather(settings: Settings, *, days: float, now_ns: int | None = None) -> Fac
     now = time.time_ns() if now_ns is None else now_ns
     since = now - int(days * 86_400e9)
     place = look_at_place(Path(settings.data.dir))
-    calls, keys = Calls(since_ns=since), Keys()
-    sample: list[dict[str, Any]] = []
-    limits: list[LimitRule] = []
+    stored = _Stored(Calls(since_ns=since))
     with tempfile.TemporaryDirectory() as nowhere:
         # Where there is no data directory a look must not make one.
         folder = Path(nowhere) if place is None else place.path
         if place is not None or settings.database_url is not None:
-            calls, sample, keys, limits, caught_up = _read_store(settings, folder, since, now)
-            place = place and msgspec.structs.replace(place, caught_up=caught_up)
+            stored = _read_store(settings, folder, since, now)
         unpriced = _unpriced(settings, folder)
     return Facts(
         settings=settings,
-        place=place,
+        place=place and msgspec.structs.replace(place, caught_up=stored.caught_up),
         days=days,
-        calls=calls,
-        sample=sample,
-        keys=keys,
-        limits=[*settings.limits, *limits],
+        calls=stored.calls,
+        sample=stored.sample,
+        keys=stored.keys,
+        limits=[*settings.limits, *stored.limits],
+        messages=stored.messages,
         unpriced=unpriced,
         loads=[] if place is None else read_marks(place.path),
         now_ns=now,
@@ -164,19 +164,34 @@ def steps_of(model: ModelSettings) -> list[StepSettings]:
     return list({step.name: step for step in steps}.values())
 
 
-def _read_store(
-    settings: Settings, folder: Path, since: int, now: int
-) -> tuple[Calls, list[dict[str, Any]], Keys, list[LimitRule], bool]:
+class _Stored(msgspec.Struct, frozen=True):
+    """What the store says."""
+
+    calls: Calls
+    sample: list[dict[str, Any]] = []
+    keys: Keys = Keys()
+    limits: list[LimitRule] = []
+    messages: Messages = Messages()
+    caught_up: bool | None = None
+
+
+def _read_store(settings: Settings, folder: Path, since: int, now: int) -> _Stored:
+    from headgate.stores import checkup
     from headgate.stores.catchup import catch_up
-    from headgate.stores.checkup import read_calls, read_keys, read_limits, read_sample
     from headgate.stores.data import DataDir
 
     directory = DataDir(folder, url=settings.database_url)
     engine = directory.open_engine()
     try:
         caught_up = catch_up(directory, engine)
-        keys, limits = read_keys(engine, now), read_limits(engine)
-        return read_calls(engine, since), read_sample(engine, since), keys, limits, caught_up
+        return _Stored(
+            checkup.read_calls(engine, since),
+            checkup.read_sample(engine, since),
+            checkup.read_keys(engine, now),
+            checkup.read_limits(engine),
+            checkup.read_messages(engine, since),
+            caught_up,
+        )
     finally:
         engine.dispose()
 

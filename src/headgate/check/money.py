@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from headgate.check.facts import Facts
 from headgate.check.item import Item, Line, count, share, some
+
+_ABOUT_COST = ("budget", "cost_spike")
 
 
 def prices(facts: Facts) -> Item:
@@ -59,10 +59,30 @@ def budget(facts: Facts) -> Item:
 def cost_alerts(facts: Facts) -> Item:
     """Somebody hears of it when spend runs away."""
     line = Line("cost-alerts", "Cost alerts are set")
-    alerts: Any = getattr(facts.settings, "alerts", None)
-    if alerts is None:
-        return line.not_applicable("this release sends no alerts")
-    return line.not_applicable("alerts are configured in another way than this check knows")
+    plan = facts.settings.alerts
+    rules = [] if plan is None else [rule for rule in plan.rules if rule.kind in _ABOUT_COST]
+    if plan is None or not rules:
+        others = f"; {count(len(plan.rules), 'rule')} on other things" if plan is not None and plan.rules else ""
+        return line.failed(
+            f"no rule watches what calls cost{others}",
+            "alerts: {rules: {budget: {kind: budget, amount: 100, per: month}, cost: {kind: cost_spike}}}",
+        )
+    quiet = {one.name for one in plan.receivers if one.kind == "log"}
+    heard = [rule.name for rule in rules if set(rule.receivers) - quiet]
+    figures = {"rules": len(rules), "delivered": facts.messages.delivered, "given_up": facts.messages.given_up}
+    if not heard:
+        return line.failed(
+            f"{some([rule.name for rule in rules])} only write to the log, which nobody reads at night",
+            "alerts: {receivers: {ops: {type: slack, url: env:SLACK_URL}}}",
+            **figures,
+        )
+    if facts.messages.given_up:
+        return line.failed(
+            f"{count(facts.messages.given_up, 'message')} could not be delivered in {facts.days:g} days",
+            "recorder.log in the data directory says why",
+            **figures,
+        )
+    return line.passed(f"{some(heard)}; {count(facts.messages.delivered, 'message')} in {facts.days:g} days", **figures)
 
 
 ITEMS = (prices, user_rates, budget, cost_alerts)

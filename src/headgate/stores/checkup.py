@@ -11,7 +11,7 @@ from headgate.core.record import LOAD_TAG
 from headgate.core.rule import LimitRule
 from headgate.stores.limits import list_limits
 from headgate.stores.query import CallStore, Filters
-from headgate.stores.schema import calls, virtual_keys
+from headgate.stores.schema import alert_deliveries, alert_events, calls, virtual_keys
 
 SAMPLE = 1000
 MINUTE_NS = 60_000_000_000
@@ -67,6 +67,13 @@ class Keys(msgspec.Struct, frozen=True):
     valid: int = 0
     admins: int = 0
     full_payloads: int = 0
+
+
+class Messages(msgspec.Struct, frozen=True):
+    """Messages of alerts: how many were delivered, and how many given up."""
+
+    delivered: int = 0
+    given_up: int = 0
 
 
 def read_calls(engine: Engine, since_ns: int) -> Calls:
@@ -130,6 +137,16 @@ def read_limits(engine: Engine) -> list[LimitRule]:
     """Returns the limits that are set in the store."""
     with engine.connect() as connection:
         return [info.rule for info in list_limits(connection)]
+
+
+def read_messages(engine: Engine, since_ns: int) -> Messages:
+    """Returns what became of the messages of alerts since a moment."""
+    c, e = alert_deliveries.c, alert_events.c
+    lost = and_(c.done_ns.is_(None), c.next_ns.is_(None))
+    query = select(func.count(c.done_ns), func.sum(case((lost, 1), else_=0)))
+    query = query.select_from(alert_deliveries.join(alert_events, e.id == c.event_id)).where(e.time_ns >= since_ns)
+    with engine.connect() as connection:
+        return Messages(*(int(value or 0) for value in connection.execute(query).one()))
 
 
 def _real() -> ColumnElement[bool]:
