@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from headgate.cli.options import common, overrides
+from headgate.cli.options import common, open_data, overrides
 from headgate.core.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -176,9 +176,11 @@ def _offline(config: str | None, data: str | None, id: str, form: str) -> int:
     from headgate.cli.replayed import print_reproduction
     from headgate.compose import every_dialect
     from headgate.observe.replay.offline import reproduce
+    from headgate.stores.redaction import open_redactor
 
     recorded = _load(config, data, id)
-    reproduction = asyncio.run(reproduce(recorded, every_dialect()))
+    clean = open_redactor(open_data(config, data).path).text
+    reproduction = asyncio.run(reproduce(recorded, every_dialect(), clean))
     print_reproduction(recorded, reproduction, form)
     return 1 if reproduction.differs else 0
 

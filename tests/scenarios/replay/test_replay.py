@@ -51,7 +51,9 @@ async def play(path: str, body: bytes, write: Write, writer: asyncio.StreamWrite
     ask = json.loads(body)
     model = ask["model"]
     if model == "sick":
-        await write(response(b'{"error":{"message":"gone fishing","type":"server_error"}}', b"500 Oh No"))
+        await write(
+            response(b'{"error":{"message":"gone fishing with eve@example.org","type":"server_error"}}', b"500 Oh No")
+        )
         return None
     if model == "slow":
         await asyncio.sleep(0.3)
@@ -145,6 +147,22 @@ def test_the_two_answers_stand_side_by_side(gate: Gateway) -> None:
         assert part in shown
 
 
+def test_a_redacted_call_is_sent_with_pseudonyms(gate: Gateway, up: Upstream) -> None:
+    """What was private never leaves the store again: pseudonyms go in its place, and the replay says so."""
+    careful = gate.run("keys", "create", "--name", "careful", "--payloads", "redacted", "--quiet").strip()
+    ask = [{"role": "user", "content": "Write to eve@example.org about France."}]
+    while (answer := gate.chat(messages=ask, headers={"authorization": f"Bearer {careful}"}))[0] == 401:
+        time.sleep(0.05)
+    code, out, err = run(gate, "replay", answer[1]["x-headgate-id"], "--config", str(gate.config))
+    assert code == 0, err
+    assert "pseudonyms were sent" in err
+    sent = json.loads(up.requests[-1][2])["messages"][0]["content"]
+    assert "eve@example.org" not in sent
+    assert sent.startswith("Write to ")
+    assert sent.endswith(" about France.")
+    assert "the answers are the same" in out
+
+
 def test_what_can_not_be_replayed_is_told(gate: Gateway) -> None:
     """No such call, a call that is not kept, a model that is not there: what it is, and what to do."""
 
@@ -216,7 +234,7 @@ def test_a_failure_is_played_without_its_upstream(
     code, out, err = run(gate, "replay", id, "--offline")
     assert code == 0, out + err
     assert out.endswith("\nreproduced\n")
-    assert ("gone fishing" if model == "sick" else "body_cut") in out
+    assert ("gone fishing with" if model == "sick" else "body_cut") in out
     if stream:
         dev = Desk(gate, gate.key)
         played = dev.post(f"/calls/{id}/play")

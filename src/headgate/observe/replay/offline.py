@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -79,8 +79,15 @@ class _Nowhere:
         """Has nothing open."""
 
 
-async def reproduce(recorded: Recorded, dialects: Mapping[str, Dialect]) -> Reproduction:
+async def reproduce(
+    recorded: Recorded, dialects: Mapping[str, Dialect], clean: Callable[[str], str] = str
+) -> Reproduction:
     """Plays the call. Needs no configuration, no provider and no network; records and costs nothing.
+
+    Args:
+        recorded: the call.
+        dialects: by name.
+        clean: redacts a message as the Record's was on its way to the store.
 
     Raises:
         BadRequest: nothing was tried, so that there is nothing to play (``nothing_to_play``).
@@ -123,6 +130,7 @@ async def reproduce(recorded: Recorded, dialects: Mapping[str, Dialect]) -> Repr
     choices = await _play(chain, call)
     before = recorded_outcome(story, recorded.response, dialects)
     after = made_outcome(record, choices)
+    after.error_message = clean(after.error_message)
     before = msgspec.structs.replace(before, attempts=[before.attempts[number] for number, _ in attempts])
     differs = [name for name in _COMPARED if getattr(before, name) != getattr(after, name)]
     return Reproduction(before, after, differs, told)

@@ -17,6 +17,7 @@ from headgate.observe.replay.offline import reproduce
 from headgate.observe.replay.outcome import Comparison, diff_text
 from headgate.observe.replay.recorded import Recorded, load_recorded
 from headgate.server.admin.route import Ask, Route
+from headgate.stores.redaction import open_redactor
 
 AT_ONCE = 2
 """Replays under way at once, of one worker: each takes one of the few threads that administration has."""
@@ -139,7 +140,9 @@ def _bare(side: Side) -> Side:
 
 def _play(ask: Ask) -> Played:
     recorded = load_recorded(ask.desk.engine, ask.path["id"])
-    found = asyncio.run(reproduce(recorded, ask.desk.core.dialects))
+    core = ask.desk.core
+    clean = str if core.data is None else open_redactor(core.data.path).text
+    found = asyncio.run(reproduce(recorded, core.dialects, clean))
     return Played(_side(found.before), _side(found.after), not found.differs, found.differs)
 
 
