@@ -25,7 +25,7 @@ from headgate.config.settings import (
     Settings,
     StepSettings,
 )
-from headgate.config.wiring import constant_headers, make_timeouts, make_transport, wiring
+from headgate.config.wiring import constant_headers, make_meter, make_timeouts, make_transport, wiring
 from headgate.core.call import AttemptHandler, Deployment, Handler, Principal
 from headgate.core.clock import Clock, Ids, Random, SystemClock
 from headgate.core.ports import Journal, KeyRing, Transport
@@ -431,17 +431,31 @@ async def open_core(settings: Settings, *, keyless: bool) -> Core:
     keeper = RecorderKeeper(data, retention_days=kept.retention_days, duties=_DUTIES, plan=settings.alerts)
     keeper.start()
     ticks = TickJournal(journal, asyncio.get_running_loop())
-    core = Core(settings, journal=ticks, keys=keys, keyless=keyless, prices=PriceBook(data.path))
+    clock = SystemClock()
+    shared = make_meter(settings, data, clock)
+    core = Core(
+        settings,
+        journal=ticks,
+        keys=keys,
+        keyless=keyless,
+        clock=clock,
+        prices=PriceBook(data.path),
+        meter=None if shared is None else shared[0],
+    )
     core.data = data
     core.reporter = Reporter(core, data.path)
     keeper.reports.append(core.reporter.report)
-    core.closers += [ticks, keys, keeper, core.reporter]
+    core.closers += [ticks, *([] if shared is None else [shared[0]]), keys, keeper, core.reporter]
 
     def follow(settings: Settings) -> None:
         keys.set_admin_key(_admin_key(settings))
         if settings.database_url is not None:
             data.set_url(settings.database_url)
             keys.set_url(settings.database_url)
+            if shared is not None:
+                shared[1].set_url(settings.database_url)
+        if shared is not None:
+            shared[0].closed = settings.leases.store_lost == "closed"
         keeper.keep(settings.data.retention_days)
         keeper.alert(settings.alerts)
 

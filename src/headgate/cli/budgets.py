@@ -63,7 +63,7 @@ def set_(
         scope=scope, value=value, amount=amount, unit=unit, per=per or "", priority=priority or "", name=name
     )
     checked(spec, "AMOUNT")
-    with open_registry(config, data, create=True) as registry:
+    with open_registry(config, data, create=True, budget=True) as registry:
         info = registry.set_limit(spec)
     print(f"{info.id}: {info.rule.title}: {info.rule.shown}")
 

@@ -60,7 +60,7 @@ def create(config: str | None, data: str | None, name: str, quiet: bool, **given
 
     limits = allowances(given)
     spec = KeySpec(name=name, limits=limits, **_fields(given))
-    with open_registry(config, data, create=True) as registry:
+    with open_registry(config, data, create=True, budget=bool(limits)) as registry:
         made = registry.create_key(spec)
     print(made.secret)
     if not quiet:
@@ -123,7 +123,7 @@ def update(config: str | None, data: str | None, id: str, name: str | None, **gi
         fields["name"] = name
     if not fields:
         raise click.UsageError("say what to change; see: headgate keys update --help")
-    with open_registry(config, data) as registry:
+    with open_registry(config, data, budget=bool(limits)) as registry:
         info = registry.update_key(id, KeyChange(**fields))
     print(f"updated {info.id} ({info.name})")
 

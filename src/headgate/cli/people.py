@@ -31,7 +31,7 @@ def create_team(config: str | None, data: str | None, name: str, description: st
     from headgate.stores.people import TeamSpec
 
     limits = allowances(given)
-    with open_registry(config, data, create=True) as registry:
+    with open_registry(config, data, create=True, budget=bool(limits)) as registry:
         team = registry.create_team(TeamSpec(name=name, description=description, limits=limits))
     print(f"created the team {team.name}")
 
@@ -82,7 +82,7 @@ def create_user(
     from headgate.stores.people import UserSpec
 
     limits = allowances(given)
-    with open_registry(config, data, create=True) as registry:
+    with open_registry(config, data, create=True, budget=bool(limits)) as registry:
         user = registry.create_user(UserSpec(name=name, email=email, team=team, role=role, limits=limits))
     print(f"created {user.id} ({user.name})")
 
@@ -121,7 +121,7 @@ def update_user(config: str | None, data: str | None, person: str, **given: Any)
         fields["limits"] = limits
     if not fields:
         raise click.UsageError("say what to change; see: headgate users update --help")
-    with open_registry(config, data) as registry:
+    with open_registry(config, data, budget=bool(limits)) as registry:
         user = registry.update_user(person, UserChange(**fields))
     print(f"updated {user.id} ({user.name})")
 

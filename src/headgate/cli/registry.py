@@ -37,12 +37,27 @@ def open_store(config: str | None, data: str | None, *, create: bool = False) ->
 
 
 @contextlib.contextmanager
-def open_registry(config: str | None, data: str | None, *, create: bool = False) -> Iterator[Registry]:
-    """Opens the keys and people there, to be changed by this user of the system. Raises as ``open_store``."""
+def open_registry(
+    config: str | None, data: str | None, *, create: bool = False, budget: bool = False
+) -> Iterator[Registry]:
+    """Opens the keys and people there, to be changed by this user of the system. Raises as ``open_store``.
+
+    With ``budget`` the price table is made ready first, where there is none yet: a new budget makes workers read it,
+    and until they have, they take no new key for valid.
+    """
     from headgate.stores.registry import Registry
 
-    with open_store(config, data, create=create) as engine:
-        yield Registry(engine, actor())
+    place = open_data(config, data, create=create)
+    engine = place.open_engine()
+    if budget:
+        from headgate.config.price_book import load_table
+
+        load_table(place.path)
+    try:
+        with store_errors():
+            yield Registry(engine, actor())
+    finally:
+        engine.dispose()
 
 
 def actor() -> str:

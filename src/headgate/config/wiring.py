@@ -1,13 +1,20 @@
-"""What a provider's settings become at run time: its connections, and what every request to it carries."""
+"""What settings become at run time: a provider's connections and what its requests carry, and the limits' meter."""
 
 from __future__ import annotations
 
+import asyncio
 import os
+import secrets
 from typing import cast
 
-from headgate.config.settings import ProviderSettings, TimeoutSettings
+from headgate.config.settings import ProviderSettings, Settings, TimeoutSettings
 from headgate.core.call import Timeouts
+from headgate.core.clock import Clock
 from headgate.core.ports import Transport
+from headgate.pipeline.lease_meter import LeaseMeter
+from headgate.stores.data import DataDir
+from headgate.stores.leases.desk import LeaseDesk
+from headgate.stores.leases.sql import SqlLeases
 from headgate.transport.local import LocalApp, LocalTransport
 from headgate.transport.origin import Origin
 from headgate.transport.pool import Pool
@@ -50,3 +57,14 @@ def make_transport(settings: ProviderSettings) -> Transport:
     else:
         proxy = Proxy.parse(settings.proxy)
     return Pool(origin, ca_file=settings.ca_file, proxy=proxy, max_connections=settings.max_connections)
+
+
+def make_meter(settings: Settings, data: DataDir, clock: Clock) -> tuple[LeaseMeter, SqlLeases] | None:
+    """Returns the meter of limits that all workers on one database share; None where limits are one worker's alone."""
+    if settings.leases.store == "memory":
+        return None
+    holder = f"{os.getpid()}-{secrets.token_hex(8)}"
+    leases = SqlLeases(data.url, holder, data.owner)
+    loop = asyncio.get_running_loop()
+    desk = LeaseDesk(leases, loop, data.path, holder)
+    return LeaseMeter(desk, clock, loop, closed=settings.leases.store_lost == "closed"), leases

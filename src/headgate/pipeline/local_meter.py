@@ -41,7 +41,7 @@ class LocalWindow:
     def left(self) -> int:
         """See ``meter.Window``."""
         self.roll()
-        return self.amount - self.used
+        return max(0, self.amount - self.used)
 
     @property
     def reset(self) -> float:
@@ -70,6 +70,15 @@ def window_end(per: str, now_ns: int) -> int:
     moment = datetime.fromtimestamp(now_ns // _NANO, UTC)
     following = datetime(moment.year + moment.month // 12, moment.month % 12 + 1, 1, tzinfo=UTC)
     return int(following.timestamp()) * _NANO
+
+
+def window_start(per: str, now_ns: int) -> int:
+    """Returns when the calendar's window around a moment began, in ns since 1970."""
+    seconds = _SECONDS.get(per)
+    if seconds is not None:
+        return now_ns // _NANO // seconds * seconds * _NANO
+    moment = datetime.fromtimestamp(now_ns // _NANO, UTC)
+    return int(datetime(moment.year, moment.month, 1, tzinfo=UTC).timestamp()) * _NANO
 
 
 class LocalHold:

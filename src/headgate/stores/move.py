@@ -22,6 +22,7 @@ from headgate.stores.schema import (
     audit_log,
     calls,
     feedback,
+    lease_windows,
     limits,
     old_secrets,
     payloads,
@@ -31,16 +32,18 @@ from headgate.stores.schema import (
     virtual_keys,
 )
 
-COPIED = (teams, users, virtual_keys, old_secrets, limits, audit_log, calls, tapes, feedback)
+COPIED = (teams, users, virtual_keys, old_secrets, limits, lease_windows, audit_log, calls, tapes, feedback)
 """The tables that are copied as they are, in this order; payloads come after them."""
 
 OTHERS = frozenset({"payloads"})
 """Tables that are copied in a way of their own."""
 
 ALERTS = ("alert_states", "alert_events", "alert_deliveries", "alert_silences", "alert_leases")
-LEFT = frozenset({"answered", "epoch", "journal_offsets", "backlog", "console_sessions", *ALERTS})
+LEASES = ("lease_holders", "lease_grants")
+LEFT = frozenset({"answered", "epoch", "journal_offsets", "backlog", "console_sessions", *ALERTS, *LEASES})
 """The tables that mean nothing elsewhere: each database counts its own changes and remembers its own answers, and the
-journal is read to its end; what is still wrong is told anew by the alerts there."""
+journal is read to its end, and no worker holds a lease any more; what is still wrong is told anew by the alerts
+there."""
 
 ROLLED = frozenset({"minutes", "hours", "days", "rollup_shards"})
 """The tables that are made of the calls that arrive; ``stores.move_rollups`` carries what no call is left of."""
@@ -97,6 +100,7 @@ def _read_journal(file: DataDir) -> None:
         if recorder.has_writer():
             raise ConfigError(f"a gateway still writes to {file.path}: stop it first")
         recorder.drain()
+        recorder.close_dead()
     finally:
         recorder.close()
 

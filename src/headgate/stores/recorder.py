@@ -20,6 +20,7 @@ from headgate.stores.data import DataDir
 from headgate.stores.database import URL_VARIABLE, open_engine, sqlite_path
 from headgate.stores.journal.segments import has_writer, list_segments, remove_stale_new
 from headgate.stores.keeper import LOCK, LOG, LOG_BYTES, take_recorder_lock
+from headgate.stores.leases.meter_file import FOLDER, list_meters
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -34,6 +35,7 @@ INTERVAL_S = 0.25
 BATCH = 2000
 GRACE_S = 2.0
 _HOUSEKEEPING_S = 60.0
+_DEAD_S = 0.5
 _GIVE_UP_S = 600.0
 _RENEW_S = 60.0
 _RETRY_MAX_S = 5.0
@@ -113,6 +115,7 @@ class Recorder:
 
     def keep_house(self) -> None:
         """Applies retention, and clears what killed processes left behind."""
+        from headgate.stores.leases.closing import sweep_windows
         from headgate.stores.retention import load_retention
         from headgate.stores.sweep import sweep
 
@@ -125,8 +128,18 @@ class Recorder:
         for _ in range(20):
             if not sweep(self._engine, retention):
                 break
+        sweep_windows(self._engine, time.time_ns())
         remove_stale_new(self._data.journal_path, time.time())
         _bound_log(self._data.path / LOG)
+
+    def close_dead(self) -> int:
+        """Closes the leases that dead workers left behind; returns how many workers there were. Raises as ``step``."""
+        from headgate.stores.leases.closing import close_dead
+
+        if self._engine is None:
+            self._open()
+        assert self._engine is not None
+        return close_dead(self._engine, self._data.path, self._data.owner)
 
     def has_writer(self) -> bool:
         """Whether somebody still writes a journal here."""
@@ -195,11 +208,15 @@ class RecorderProcess:
         """Returns the exit code once no writer is left, or the data directory is gone."""
         idle_since = failing_since = None
         kept_house = time.monotonic() - _HOUSEKEEPING_S + 5
+        closed_dead = time.monotonic() - _DEAD_S
         wait = self._interval
         while self._is_there() and self._data.claimed == self._data.database:
             now = time.monotonic()
             try:
                 moved = self._recorder.step()
+                if now - closed_dead >= _DEAD_S and self._has_meters():
+                    closed_dead = now
+                    self._recorder.close_dead()
                 if now - kept_house >= _HOUSEKEEPING_S:
                     kept_house = now
                     self._recorder.keep_house()
@@ -217,7 +234,7 @@ class RecorderProcess:
                 continue
             if moved < BATCH and self._stopping:
                 return 0
-            if moved or self._has_segments():
+            if moved or self._has_segments() or self._has_meters():
                 idle_since = None
             else:
                 idle_since = idle_since or now
@@ -249,7 +266,7 @@ class RecorderProcess:
         if self._lock is not None:
             os.close(self._lock)
         self._lock = None
-        if not self._has_segments():
+        if not (self._has_segments() or self._has_meters()):
             return True
         try:
             self._lock = take_recorder_lock(self._data.path)
@@ -270,6 +287,9 @@ class RecorderProcess:
 
     def _has_segments(self) -> bool:
         return bool(list_segments(self._data.journal_path))
+
+    def _has_meters(self) -> bool:
+        return bool(list_meters(self._data.path / FOLDER))
 
     def _complain(self, error: Exception) -> None:
         now = time.monotonic()

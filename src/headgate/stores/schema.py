@@ -372,3 +372,35 @@ backlog = Table(
     Column("position", BigInteger, nullable=False),
     Column("goal", BigInteger, nullable=False),
 )
+
+# What all workers count of one limit's window: ``settled`` is used for good, ``held`` leased and not reported as used.
+lease_windows = Table(
+    "lease_windows",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    *(Column(name, String, nullable=False) for name in ("scope", "member", "unit", "per", "priority")),
+    Column("start_ns", BigInteger, nullable=False),
+    Column("end_ns", BigInteger, nullable=False),
+    *(Column(name, BigInteger, nullable=False) for name in ("amount", "settled", "held", "presumed", "short_ns")),
+    Index("lease_windows_by_end", "end_ns"),
+    Index("lease_windows_by_member", "scope", "member"),
+)
+
+lease_holders = Table(
+    "lease_holders",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("owner", String, nullable=False),
+    Column("opened_ns", BigInteger, nullable=False),
+    Column("renewed_ns", BigInteger, nullable=False),
+)
+
+lease_grants = Table(
+    "lease_grants",
+    metadata,
+    Column("holder", String, primary_key=True),
+    Column("slot", Integer, primary_key=True, autoincrement=False),
+    Column("window_id", _Id, nullable=False),
+    *(Column(name, BigInteger, nullable=False) for name in ("granted", "settled", "reserved")),
+    Index("lease_grants_by_window", "window_id"),
+)

@@ -1,0 +1,219 @@
+"""LeaseWindow and its Lease: one limit's window as this worker sees it, and its part of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from headgate.core.leases import Ask, Cells, Told, WindowKey
+from headgate.core.rule import LimitRule
+from headgate.pipeline.local_meter import window_end, window_start
+from headgate.pipeline.meter import Amounts
+
+PLACES = {"dollars": 0, "tokens": 1, "input_tokens": 2, "output_tokens": 3, "requests": 0, "concurrency": 0}
+AHEAD_S = 1.5
+"""For so many seconds' use, at the present rate, a worker holds what it has not used yet."""
+GENEROUS = 16
+"""So many calls' needs a worker asks for at once, when one has to wait; what stays idle goes back within seconds."""
+FOREVER = 1 << 62
+Began = Callable[["LeaseWindow", "Lease"], None]
+
+
+class Lease:
+    """One worker's part of one window, from its first call in it to the last report.
+
+    Amounts are in the unit's whole numbers, totals since the lease began.
+
+    Attributes:
+        window: the window's key, and ``id`` its id.
+        granted: how much of the limit is this worker's.
+        settled, reserved: used for good, and reserved by calls under way; both also in the meter file.
+        idle: the rest: what calls can have without asking.
+        needs: what waiting calls lack; ``denied``: whether the store had not even the least of that when last asked.
+        short: whether somebody lacks what is idle here.
+        free: what nobody had leased as of the last answer; ``known`` what all had used for good.
+        slot: its number in the meter file, -1 before its first question.
+    """
+
+    __slots__ = (
+        "_last_sum",
+        "_reported",
+        "at",
+        "cells",
+        "closing",
+        "denied",
+        "free",
+        "granted",
+        "id",
+        "idle",
+        "known",
+        "needs",
+        "quiet",
+        "rate",
+        "refused_need",
+        "refused_until",
+        "reserved",
+        "settled",
+        "short",
+        "slot",
+        "window",
+    )
+
+    cells: Cells
+
+    def __init__(self, window: WindowKey, limit: int) -> None:
+        self.window = window
+        self.id = window.id
+        self.granted = self.settled = self.reserved = self.idle = 0
+        self.free = limit
+        self.known = 0
+        self.slot = -1
+        self.at = 0
+        self.rate = 0.0
+        self.needs: list[int] = []
+        self.short = self.denied = False
+        self.closing = False
+        self.quiet = 0
+        self.refused_until = 0.0
+        self.refused_need = 0
+        self._last_sum = 0
+        self._reported = (0, 0, 0)
+
+    def place(self, slot: int, cells: Cells, at: int) -> None:
+        """Gets its place in the meter file."""
+        self.slot, self.cells, self.at = slot, cells, at
+
+    def reserve(self, amount: int) -> None:
+        """Takes from what is idle. Comes before anything is sent: a kill from here on leaves it behind."""
+        self.idle -= amount
+        self.reserved += amount
+        self.cells[self.at + 1] = self.reserved
+
+    def settle(self, reserved: int, used: int) -> None:
+        """Ends a reservation: first what was used, so that a kill in between counts rather too much."""
+        if used:
+            self.settled += used
+            self.cells[self.at] = self.settled
+        self.reserved -= reserved
+        self.cells[self.at + 1] = self.reserved
+        self.idle += reserved - used
+
+    def report(self, limit: int, seconds: float, *, over: bool) -> Ask | None:
+        """Returns what there is to say and to ask; None where that is nothing.
+
+        Args:
+            limit: of all workers together.
+            seconds: how long ago the last report was.
+            over: whether the window is over: no call will begin in it.
+        """
+        if self.closing:
+            return self._ask(limit, close=True)
+        total = self.settled + self.reserved
+        used, self._last_sum = max(0, total - self._last_sum), total
+        self.rate = max(used / max(seconds, 1.0), self.rate * 0.5)
+        if self.rate < 0.01:
+            self.rate = 0.0
+        if self.idle < 0:  # settled above its reservation: the store hears of it, and the lease is that much larger
+            self.granted -= self.idle
+            self.idle = 0
+        needs, want, least = sum(self.needs), 0, 0
+        ahead = 0 if over or self.short else int(self.rate * AHEAD_S)
+        if over or not (self.rate or needs):
+            self.give_back(self.idle)
+        elif needs:
+            want = (needs if self.short else needs * GENEROUS) - self.idle + ahead
+            least = max(1, min(self.needs) - self.idle)
+        elif self.idle < ahead // 2:
+            want, least = ahead - self.idle, 1
+        elif self.idle > 2 * ahead:
+            self.give_back(self.idle - ahead)
+        said = (self.settled, self.reserved, self.granted)
+        self.quiet = 0 if used or needs or self.reserved or self.idle else self.quiet + 1
+        done = not self.reserved and not want and (over or self.quiet >= 10) and self.idle <= 0
+        if said == self._reported and not want and not done:
+            return None
+        self._reported = said
+        self.closing = done
+        return self._ask(limit, want, least, close=done)
+
+    def hear(self, told: Told) -> None:
+        """Takes the answer to a report."""
+        self.denied = bool(self.needs) and not told.given
+        self.granted += told.given
+        self.idle += told.given
+        self.free, self.known = told.free, told.settled
+        if told.given:
+            self._reported = (-1, -1, -1)
+
+    def _ask(self, limit: int, want: int = 0, least: int = 0, *, close: bool = False) -> Ask:
+        return Ask(
+            self.window, self.id, self.slot, limit, self.settled, self.reserved, self.granted, want, least, close
+        )
+
+    def give_back(self, amount: int) -> None:
+        """Before the store hears of it: what is given back can not be used meanwhile, whatever comes of the report."""
+        if amount > 0:
+            self.idle -= amount
+            self.granted -= amount
+
+
+class LeaseWindow:
+    """A ``meter.Window`` over a lease; another one begins with each calendar window.
+
+    Attributes:
+        rule: the limit.
+        member: whose it is.
+        place: which of the amounts it counts.
+        lease: the current lease.
+        end: when its window ends, in ns since 1970 by the store's clock.
+    """
+
+    __slots__ = ("_began", "_now", "end", "lease", "member", "place", "rule")
+
+    def __init__(
+        self, rule: LimitRule, member: str, now: Callable[[], int], began: Callable[[LeaseWindow, Lease], None]
+    ) -> None:
+        """Args:
+        rule, member: what it is of.
+        now: the store's clock, in ns since 1970.
+        began: is told of each new lease of it.
+        """
+        self.rule = rule
+        self.member = member
+        self.place = PLACES[rule.unit]
+        self._now = now
+        self._began = began
+        self.roll(now())
+
+    @property
+    def left(self) -> int:
+        """See ``meter.Window``."""
+        now = self._now()
+        if now >= self.end:
+            self.roll(now)
+        return max(0, self.lease.free) + max(0, self.lease.idle)
+
+    @property
+    def reset(self) -> float:
+        """See ``meter.Window``."""
+        return max(0.0, (self.end - self._now()) / 1e9) if self.rule.per else 0.0
+
+    def roll(self, now: int, before: Lease | None = None) -> None:
+        """Begins a lease in the window of this moment; after ``before``, which was in the same one."""
+        rule = self.rule
+        end = window_end(rule.per, now) if rule.per else 0
+        start = window_start(rule.per, now) if rule.per else 0
+        key = WindowKey(rule.scope, self.member, rule.unit, rule.per, rule.priority, start, end)
+        self.end = end or FOREVER
+        lease = Lease(key, rule.amount)
+        if before is not None:
+            lease.free, lease.known = before.free, before.known
+        self.lease = lease
+        self._began(self, lease)
+
+    def covers(self, now: int) -> bool:
+        """Whether the moment lies in its window."""
+        return self.lease.window.start_ns <= now < self.end
+
+    def lacks(self, amounts: Amounts) -> int:
+        """Returns how much of what is asked its lease can not give now."""
+        return max(0, amounts[self.place] - max(0, self.lease.idle))

@@ -1,0 +1,1 @@
+"""Leases in a store: SQLite for the workers of one machine, Postgres for those of many."""
