@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 import click
 import msgspec
 
 from headgate.cli.limits import checked
 from headgate.cli.options import common
 from headgate.cli.registry import day, open_registry, show_lines, show_table
-from headgate.core.rule import PERIODS, UNITS, show_amount
+from headgate.core.price import show_money
+from headgate.core.rule import PERIODS, SCOPES, UNITS, show_amount
+
+if TYPE_CHECKING:
+    from headgate.stores.budgets import Budget
+    from headgate.stores.limits import LimitInfo
 
 _FORM = click.option(
     "--format", "form", type=click.Choice(["table", "jsonl"]), default="table", help="Output form [table]."
@@ -22,16 +30,94 @@ def budgets() -> None:
 
 @budgets.command("list")
 @common
+@click.option("--scope", type=click.Choice(SCOPES), help="Only limits of this scope.")
+@click.option("--past", is_flag=True, help="Windows that are over too.")
 @_FORM
-def list_(config: str | None, data: str | None, form: str) -> None:
-    """List the limits in the store; those of the configuration are in `headgate config explain`."""
+def list_(config: str | None, data: str | None, scope: str | None, past: bool, form: str) -> None:
+    """List limits with what is used, reserved and left of them, the fullest first.
+
+    Limits of the configuration stand here once somebody has used them; see `headgate config explain` for them all.
+    """
+    from headgate.stores.budgets import with_unused
+
     with open_registry(config, data) as registry:
-        found = registry.list_limits()
+        limits = registry.list_limits(scope=scope or "")
+        found = with_unused(registry.list_budgets(scope=scope or "", past=past), [info.rule for info in limits])
+    # A limit on every member of a kind has no window of its own.
+    kinds = [info for info in limits if not info.value and info.scope != "everything"]
     if form == "jsonl":
-        show_lines({**msgspec.structs.asdict(info), "amount": show_amount(info.unit, info.amount)} for info in found)
+        show_lines(_plain(budget, limits) for budget in found)
+        show_lines({**msgspec.structs.asdict(info), "amount": show_amount(info.unit, info.amount)} for info in kinds)
         return
-    rows = ((info.id, info.rule.title, info.rule.shown, day(info.created_ns)) for info in found)
-    show_table(("ID", "LIMIT", "ALLOWS", "SET"), rows)
+    rows = [_row(budget, limits) for budget in found]
+    rows += [(info.id, info.rule.title, info.rule.shown, "-", "-", "-", "-") for info in kinds]
+    show_table(("ID", "LIMIT", "ALLOWS", "USED", "RESERVED", "LEFT", "ENDS"), rows)
+
+
+def _id(budget: Budget, limits: Sequence[LimitInfo]) -> str | None:
+    rule = budget.rule
+    what = (rule.scope, rule.value, rule.unit, rule.per, rule.priority)
+    same = (info.id for info in limits if what == (info.scope, info.value, info.unit, info.per, info.priority))
+    return next(same, None)
+
+
+def _plain(budget: Budget, limits: Sequence[LimitInfo]) -> dict[str, Any]:
+    rule = budget.rule
+    amounts = {"amount": rule.amount, "used": budget.used, "reserved": budget.reserved, "left": budget.left}
+    return {
+        "id": _id(budget, limits),
+        "scope": rule.scope,
+        "value": rule.value,
+        "member": budget.member,
+        "unit": rule.unit,
+        "per": rule.per,
+        "priority": rule.priority,
+        **{name: show_amount(rule.unit, amount) for name, amount in amounts.items()},
+        "presumed": show_amount(rule.unit, budget.presumed),
+        "start_ns": budget.start_ns,
+        "end_ns": budget.end_ns,
+    }
+
+
+def _row(budget: Budget, limits: Sequence[LimitInfo]) -> Sequence[str]:
+    rule = budget.rule
+
+    def amount(number: int) -> str:
+        return show_money(number) if rule.unit == "dollars" else f"{number:,}"
+
+    title = msgspec.structs.replace(rule, value=budget.member).title
+    figures = (amount(budget.used), amount(budget.reserved), amount(budget.left))
+    return _id(budget, limits) or "-", title, rule.shown, *figures, day(budget.end_ns) if budget.end_ns else "-"
+
+
+@budgets.command("workers")
+@common
+@_FORM
+def workers(config: str | None, data: str | None, form: str) -> None:
+    """List the workers that hold parts of limits, the longest silent first."""
+    with open_registry(config, data) as registry:
+        found = registry.list_holders()
+    if form == "jsonl":
+        show_lines(map(msgspec.structs.asdict, found))
+        return
+    rows = ((one.id, one.owner, day(one.opened_ns), day(one.renewed_ns), str(one.windows)) for one in found)
+    show_table(("WORKER", "DATA DIRECTORY", "SINCE", "LAST SEEN", "LIMITS"), rows)
+
+
+@budgets.command("write-off")
+@common
+@click.argument("worker")
+@click.option("--free", is_flag=True, help="Give back what it had not reported as used, instead of counting it.")
+@click.option("--force", is_flag=True, help="Even if it was alive a minute ago.")
+def write_off(config: str | None, data: str | None, worker: str, free: bool, force: bool) -> None:
+    """End all leases of a WORKER whose machine is gone for good; see `headgate budgets workers`.
+
+    What it held counts as used. With --free only what it had reported does: whatever it did after its last report is
+    then counted nowhere.
+    """
+    with open_registry(config, data) as registry:
+        done = registry.write_off(worker, free=free, force=force)
+    print(f"wrote off {done.holder}; presumed used: {done.presumed} (nano-dollars, tokens, requests together)")
 
 
 @budgets.command("set")

@@ -33,6 +33,8 @@ _BY_CODE = {
     "silence_not_found": 404,
     "record_not_found": 404,
     "limit_not_found": 404,
+    "worker_not_found": 404,
+    "worker_alive": 409,
     "ambiguous_key": 409,
     "key_revoked": 409,
     "key_expired": 409,

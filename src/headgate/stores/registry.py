@@ -17,8 +17,9 @@ from msgspec import UNSET
 from sqlalchemy import Engine
 
 from headgate.core.errors import BadRequest
-from headgate.stores import keys, limits, people
+from headgate.stores import budgets, keys, limits, people
 from headgate.stores.allowance import LimitSpec
+from headgate.stores.budgets import Budget, Holder, WrittenOff
 from headgate.stores.change import Change, Once, changing
 from headgate.stores.keyring import digest_of
 from headgate.stores.keys import PREFIX, KeyChange, KeyInfo, KeySpec
@@ -232,6 +233,19 @@ class Registry:
             change.note(action, target, None, after)
             if change.answer is None:
                 change.answer = msgspec.json.encode(answer)
+
+    def list_budgets(self, *, scope: str = "", member: str = "", past: bool = False) -> list[Budget]:
+        """Returns limits' windows with what is used of them (see ``budgets.list_budgets``)."""
+        return budgets.list_budgets(self._engine, self._time_ns(), scope=scope, member=member, past=past)
+
+    def list_holders(self) -> list[Holder]:
+        """Returns the workers that hold leases, the longest silent first."""
+        with self._engine.connect() as connection:
+            return budgets.list_holders(connection)
+
+    def write_off(self, holder: str, *, free: bool = False, force: bool = False) -> WrittenOff:
+        """Ends the leases of a worker whose machine is gone. Raises as ``budgets.write_off``."""
+        return self._change(lambda change: budgets.write_off(change, holder, free=free, force=force), WrittenOff)
 
     # how
 

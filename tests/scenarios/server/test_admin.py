@@ -20,6 +20,8 @@ from tests.scenarios.conftest import Gateway, Upstream
 from headgate.core.terms import ROLES, has_role
 from headgate.server.admin.route import Route
 from headgate.server.admin.table import ROUTES
+from headgate.stores.data import DataDir
+from headgate.stores.leases.sql import SqlLeases
 
 from .desk import Answer, Desk
 from .stage import LIVELY, memory
@@ -72,12 +74,18 @@ def fill(route: Route, boss: Desk, record: str) -> tuple[str, object]:
     limit = {"scope": "feature", "value": f"none-{number}", "amount": "1.50", "per": "day"}
     if "/limits/{id}" in path:
         path = path.replace("{id}", str(boss.post("/limits", **limit)["id"]))
+    if "/workers/{worker}" in path:
+        gone = SqlLeases(DataDir(boss.gate.data).url, f"worker-{number}", "elsewhere")
+        gone.renew([])
+        gone.disconnect()
+        path = path.replace("{worker}", f"worker-{number}")
     path = path.replace("{id}", record)
     bodies = {
         "create_key": {"name": "new"},
         "update_key": {"metadata": {"ticket": "1"}},
         "rotate_key": {"overlap": "0s"},
         "set_limit": limit,
+        "write_off_worker": {"force": True},
         "create_team": {"name": f"team {number}"},
         "create_user": {"name": f"user {number}"},
         "update_user": {"role": "viewer"},

@@ -27,10 +27,15 @@ def test_limits_are_set_listed_and_removed(tmp_path, capsys, monkeypatch) -> Non
     assert run(capsys, "budgets", "set", "user:alice", "60", "--unit", "requests", "--per", "minute")[0] == 0
     code, out, _ = run(capsys, "budgets", "set", "user", "1.50", "--per", "day", "--name", "pocket money")
     assert (code, out.partition(": ")[2]) == (0, "pocket money: $1.50 per day\n")
-    assert limits(capsys) == [("user", "", "1.5", "dollars", "day"), ("user", "alice", "60", "requests", "minute")]
+    assert limits(capsys) == [("user", "alice", "60", "requests", "minute"), ("user", "", "1.5", "dollars", "day")]
     table = run(capsys, "budgets", "list")[1].splitlines()
-    assert table[0].split() == ["ID", "LIMIT", "ALLOWS", "SET"]
-    assert "user alice, requests per minute" in table[2]
+    assert table[0].split() == ["ID", "LIMIT", "ALLOWS", "USED", "RESERVED", "LEFT", "ENDS"]
+    assert "user alice, requests per minute" in table[1]
+    assert table[1].split()[-4:] == ["0", "0", "60", "-"]
+    assert table[2].startswith("limit_")
+    assert run(capsys, "budgets", "workers")[1].split()[0] == "WORKER"
+    code, _, err = run(capsys, "budgets", "write-off", "nobody")
+    assert (code, "budgets workers" in err) == (1, True)
     assert run(capsys, "budgets", "remove", "pocket money")[0] == 0
     assert limits(capsys) == [("user", "alice", "60", "requests", "minute")]
 

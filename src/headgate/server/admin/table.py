@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from headgate.server.admin import audit, feedback, keys, limits, models, openapi, people, records, replay, stats
+from headgate.server.admin import (
+    audit,
+    budgets,
+    feedback,
+    keys,
+    limits,
+    models,
+    openapi,
+    people,
+    records,
+    replay,
+    stats,
+)
 from headgate.server.admin.route import Ask, Route
 
 ROUTES: tuple[Route, ...] = (
     *keys.ROUTES,
     *people.ROUTES,
     *limits.ROUTES,
+    *budgets.ROUTES,
     *audit.ROUTES,
     *records.ROUTES,
     *stats.ROUTES,
