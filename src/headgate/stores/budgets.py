@@ -1,4 +1,7 @@
-"""Budgets: what of each limit's window is used, reserved and left; and who holds leases. Loads SQLAlchemy."""
+"""Budgets: what of each limit's window is used, reserved and left; and who holds leases. Loads SQLAlchemy.
+
+Whoever shows spend against budgets (verbs, admin API, console, alerts) reads it here.
+"""
 
 from __future__ import annotations
 
