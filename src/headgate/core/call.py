@@ -229,7 +229,7 @@ class Call:
         cut: why the server itself is cancelling the call; None while it is not, and where the client left.
         task: the task that handles it, where the server knows it; None in the library.
         begun: whether a heartbeat has begun the response already, with status 200.
-        kept: how payloads are kept where the key does not say: ``"full"``…; set by ``account``.
+        kept: how payloads are kept: ``"full"``…; as configured, until ``auth`` has passed; then as its key says.
         tapes: what its attempts have heard, where payloads are kept whole; None where nothing is.
     """
 

@@ -44,6 +44,8 @@ def auth(next: Handler, keys: KeyRing, keyless: bool, proxies: Networks | None =
             record.user = principal.user
         if principal.feature:
             record.feature = principal.feature
+        if principal.payloads:
+            call.kept = principal.payloads
         record.team = principal.team
         terms = principal.terms
         if terms is not None:

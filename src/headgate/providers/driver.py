@@ -15,7 +15,7 @@ from headgate.core.event import Frame, Kind
 from headgate.core.ports import Exchange, Transport, UpstreamAnswer
 from headgate.dialects.base import Dialect, StreamDecoder
 from headgate.providers.keychain import KeyChain
-from headgate.providers.taping import is_taped, taped
+from headgate.providers.taping import taped
 
 _SSE_STARTS = (b"data:", b"event:", b"id:", b"retry:", b":")
 ERROR_BODY_LIMIT = 1024 * 1024
@@ -140,7 +140,7 @@ class Driver:
         if keys is not None:
             key = keys.pick(_monotonic())
             headers += keys.line(key)
-        send = provider.transport.send if not is_taped(call) else taped(provider.transport, attempt, dialect.name)
+        send = provider.transport.send if call.kept != "full" else taped(provider.transport, attempt, dialect.name)
         exchange = await send(
             "POST",
             path,

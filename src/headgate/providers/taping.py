@@ -6,18 +6,12 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from headgate.core.call import Attempt, Call
+from headgate.core.call import Attempt
 from headgate.core.errors import HeadgateError, UpstreamBroken
 from headgate.core.ports import Exchange, Transport
 from headgate.core.tape import TAPE_LIMIT, Tape
 
 _monotonic = time.monotonic
-
-
-def is_taped(call: Call) -> bool:
-    """Whether the call's payloads are kept whole, and with them what its attempts hear."""
-    principal = call.principal
-    return ((principal.payloads if principal is not None else "") or call.kept) == "full"
 
 
 class Taping:

@@ -181,3 +181,21 @@ async def test_a_key_behind_a_proxy_is_held_to_the_clients_address(make_call: Ca
 
 async def _never(call: Call) -> Reply:
     raise AssertionError("it was let in")
+
+
+@pytest.mark.parametrize(
+    ("key", "configured", "kept"), [("", "full", "full"), ("none", "full", "none"), ("full", "", "full")]
+)
+async def test_a_key_says_how_its_payloads_are_kept(
+    make_call: Callable[..., Call], key: str, configured: str, kept: str
+) -> None:
+    """Its own word comes before what is configured; what attempts hear is kept by it, too."""
+
+    async def inside(call: Call) -> Reply:
+        raise Forbidden(call.kept)
+
+    call = make_call(principal=Principal("k", "k", payloads=key))
+    call.kept = configured
+    with pytest.raises(Forbidden) as caught:
+        await auth(inside, RING, keyless=False)(call)
+    assert caught.value.message == kept
