@@ -187,10 +187,8 @@ class LeaseWindow:
     @property
     def left(self) -> int:
         """See ``meter.Window``."""
-        now = self._now()
-        if now >= self.end:
-            self.roll(now)
-        return max(0, self.lease.free) + max(0, self.lease.idle)
+        lease = self.lease
+        return (lease.free if lease.free > 0 else 0) + (lease.idle if lease.idle > 0 else 0)
 
     @property
     def reset(self) -> float:

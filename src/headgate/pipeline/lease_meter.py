@@ -36,19 +36,17 @@ _MANY = 50_000
 class LeaseHold:
     """A ``meter.Hold`` over leases."""
 
-    __slots__ = ("_amounts", "_leases", "_meter")
+    __slots__ = ("_leases", "_meter")
 
-    def __init__(self, meter: LeaseMeter, leases: Sequence[tuple[Lease, int]], amounts: Amounts) -> None:
+    def __init__(self, meter: LeaseMeter, leases: Sequence[tuple[Lease, int, int]]) -> None:
         self._meter = meter
         self._leases = leases
-        self._amounts = amounts
 
     def settle(self, amounts: Amounts) -> None:
         """See ``meter.Hold``."""
         leases, self._leases = self._leases, ()
-        reserved = self._amounts
-        for lease, place in leases:
-            lease.settle(reserved[place], amounts[place])
+        for lease, place, reserved in leases:
+            lease.settle(reserved, amounts[place])
         if self._meter.waiting:
             self._meter.wake()
 
@@ -114,17 +112,21 @@ class LeaseMeter:
         if self._shut:
             return None
         now = self._base + int(self._monotonic() * 1e9)
+        leases: list[tuple[Lease, int, int]] = []
         for window in windows:
             if now >= window.end:
                 window.roll(now)
-            if window.lease.idle < amounts[window.place]:
+            place = window.place
+            amount = amounts[place]
+            lease = window.lease
+            if lease.idle < amount:
                 return None
-        leases = [(window.lease, window.place) for window in windows]
-        for lease, place in leases:
+            leases.append((lease, place, amount))
+        for lease, _, amount in leases:
             if lease.slot < 0:
                 lease.place(*self._desk.take())  # something that costs nothing
-            lease.reserve(amounts[place])
-        return LeaseHold(self, leases, amounts)
+            lease.reserve(amount)
+        return LeaseHold(self, leases)
 
     async def reserve(
         self, windows: Sequence[LeaseWindow], amounts: Amounts, call: Call, position: int = -1
