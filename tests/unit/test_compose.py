@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from typing import cast
 
 import pytest
 from tests.unit.pipeline.conftest import Keys, MemoryJournal
@@ -11,6 +12,7 @@ from headgate.compose import Core, prepare
 from headgate.config.load import load_settings
 from headgate.config.settings import Settings
 from headgate.core.errors import ConfigError, UpstreamError
+from headgate.core.rule import LimitRule
 
 BEFORE = """\
 providers:
@@ -131,6 +133,42 @@ async def test_a_follower_may_refuse() -> None:
     before.followers.append(refuse)
     with pytest.raises(ConfigError):
         before.renew(settings)
+
+
+async def test_limits_are_renewed_with_what_was_used() -> None:
+    """Windows and what was learned stay; new amounts hold for the calls to come; stored limits hold beside."""
+    limit = "limits: [{amount: 1, unit: requests, per: month}]\n"
+    before = compose(read(BEFORE))
+    assert not before.metering.on
+    bare = before._routes["fast"].deployments[0].handler
+    after = before.renew(read(BEFORE + limit))
+    assert after.metering.on
+    assert after.metering.meter is before.metering.meter
+    assert after.metering.learned is before.metering.learned
+    assert before._routes["fast"].deployments[0].handler is bare
+    keys = cast(Keys, after.keys)
+    keys.rules = (LimitRule("user", "", "dollars", "day", 5),)
+    keys.changed()
+    assert [rule.unit for rule in after.metering.rules] == ["requests", "dollars"]
+    keys.rules = ()
+    last = after.renew(read(BEFORE))
+    assert not last.metering.on
+
+
+async def test_a_refused_renewal_leaves_the_limits_as_they_were() -> None:
+    """Stored limits that change afterwards are told to the core that runs."""
+    before = compose(read(BEFORE))
+
+    def refuse(settings: Settings) -> None:
+        raise ConfigError("no")
+
+    before.followers.append(refuse)
+    with pytest.raises(ConfigError):
+        before.renew(read(BEFORE))
+    keys = cast(Keys, before.keys)
+    keys.rules = (LimitRule("user", "", "dollars", "day", 5),)
+    keys.changed()
+    assert before.metering.on
 
 
 def test_a_bad_ca_file_is_found_beforehand(tmp_path: pathlib.Path) -> None:

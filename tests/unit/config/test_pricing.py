@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pathlib
 
 from headgate.config.load import load_settings
 from headgate.config.price_book import PriceBook
@@ -77,4 +78,34 @@ async def test_a_timer_that_fires_early_waits_again() -> None:
     clock.advance(0.03)
     await changed(kept)
     assert cost(kept) == 2_000_000
+    pricing.close()
+
+
+PROXY = """
+providers:
+  up: {dialect: openai_chat, url: "http://127.0.0.1:9/v1"}
+  mine: {type: ollama, url: "http://127.0.0.1:9/v1"}
+  told: {dialect: openai_chat, url: "http://127.0.0.1:9/v1", price_table: none}
+"""
+
+
+async def test_a_budget_assumes_the_price_of_a_house_at_a_way_to_it(tmp_path: pathlib.Path) -> None:
+    """Only once a budget asks, and only where somebody else's closed model is asked for through an unknown server."""
+    providers = load_settings(text=PROXY, environ={}).providers
+    pricing = Pricing(PriceBook(tmp_path), asyncio.get_running_loop(), FixedClock(epoch_ns=START * 10**9))
+    asked = [("up", "gpt-4o-mini"), ("up", "claude-3-5-haiku-latest"), ("up", "qwen3-8b"), ("mine", "gpt-4o-mini")]
+    made = []
+    for name, model in [*asked, ("told", "gpt-4o-mini")]:
+        one = Deployment(f"{name}/{model}", name, model, deployment().handler, Timeouts())
+        pricing.set(one, providers[name], None)
+        made.append(one)
+    assert [one.price for one in made] == [None] * 5
+    pricing.prepare()
+    pricing.assume()
+    assert [one.price is not None for one in made] == [True, True, False, False, False]
+    assert made[0].price is not None
+    assert (made[0].price.rates.input, made[0].price.rates.output) == (150_000_000, 600_000_000)
+    late = Deployment("up/gpt-4o", "up", "gpt-4o", deployment().handler, Timeouts())
+    pricing.set(late, providers["up"], None)
+    assert late.price is not None
     pricing.close()
