@@ -11,7 +11,11 @@ from headgate.pipeline.meter import Amounts
 
 PLACES = {"dollars": 0, "tokens": 1, "input_tokens": 2, "output_tokens": 3, "requests": 0, "concurrency": 0}
 AHEAD_S = 1.5
-"""For so many seconds' use, at the present rate, a worker holds what it has not used yet."""
+"""For so many seconds' use, at the present rate, a worker holds what it has not used yet, near the end of a limit."""
+PLENTY_S = 150.0
+"""The same where there is plenty: half of it is at hand, and a store that is away for a minute goes unnoticed."""
+PLENTY_PART = 8
+"""But no more than this part of what is free."""
 GENEROUS = 16
 """So many calls' needs a worker asks for at once, when one has to wait; what stays idle goes back within seconds."""
 FOREVER = 1 << 62
@@ -116,7 +120,7 @@ class Lease:
             self.granted -= self.idle
             self.idle = 0
         needs, want, least = sum(self.needs), 0, 0
-        ahead = 0 if over or self.short else int(self.rate * AHEAD_S)
+        ahead = 0 if over or self.short else self._ahead()
         if over or not (self.rate or needs):
             self.give_back(self.idle)
         elif needs:
@@ -148,6 +152,10 @@ class Lease:
         return Ask(
             self.window, self.id, self.slot, limit, self.settled, self.reserved, self.granted, want, least, close
         )
+
+    def _ahead(self) -> int:
+        """How much to hold for calls to come."""
+        return int(max(self.rate * AHEAD_S, min(self.rate * PLENTY_S, self.free // PLENTY_PART)))
 
     def give_back(self, amount: int) -> None:
         """Before the store hears of it: what is given back can not be used meanwhile, whatever comes of the report."""
