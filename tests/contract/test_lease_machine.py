@@ -1,0 +1,315 @@
+"""The lease protocol under every order of events that hypothesis thinks of: crashes, pauses, slow clocks, lost answers.
+
+Workers are real (``LeaseMeter``, ``MeterFile``); their loop and clocks are not. The store keeps in memory what others
+keep in SQL, by the same rules (``decide``). An oracle counts what an upstream would bill.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from headgate.core.clock import FixedClock
+from headgate.core.errors import HeadgateError, Unavailable
+from headgate.core.leases import Ask, Cells, Renewal, Told
+from headgate.core.rule import LimitRule
+from headgate.pipeline.lease_meter import LeaseHold, LeaseMeter
+from headgate.stores.leases.decide import Lease, Standing, end_of_dead, renew
+from headgate.stores.leases.meter_file import SUFFIX, MeterFile, list_meters, read_dead
+
+LIMIT = 1000
+DAY = LimitRule("everything", "", "dollars", "day", LIMIT)
+CALL: Any = None
+MACHINES, WORKERS = 2, 4
+HOUR = 3600.0
+
+
+class Store:
+    """Windows and leases by the rules of ``decide``; ``presumed`` by window."""
+
+    def __init__(self, clock: FixedClock) -> None:
+        self.clock = clock
+        self.standings: dict[str, Standing] = {}
+        self.leases: dict[str, dict[int, tuple[str, Lease]]] = {}
+        self.presumed: dict[str, int] = {}
+
+    def renew(self, holder: str, asks: Sequence[Ask]) -> Renewal:
+        """One transaction."""
+        mine = self.leases.setdefault(holder, {})
+        told, now = [], self.clock.time_ns()
+        for ask in asks:
+            before = mine.get(ask.slot)
+            standing, lease, given = renew(
+                self.standings.get(ask.id, Standing()), before[1] if before else None, ask, now
+            )
+            self.standings[ask.id] = standing
+            if lease is None:
+                mine.pop(ask.slot, None)
+            else:
+                mine[ask.slot] = (ask.id, lease)
+            told.append(Told(given, standing.settled, ask.limit - standing.settled - standing.held))
+        short = [id for id, _ in mine.values() if now - self.standings[id].short_ns < 3e9]
+        return Renewal(now, told, short)
+
+    def bury(self, holder: str, left: dict[int, tuple[int, int]]) -> None:
+        """Closes a dead worker's leases, as the recorder does."""
+        for slot, (id, lease) in self.leases.pop(holder, {}).items():
+            settled, presumed = end_of_dead(lease, *left.get(slot, (0, 0)))
+            standing = self.standings[id]
+            held = standing.held - (lease.granted - lease.settled)
+            self.standings[id] = Standing(standing.settled + settled - lease.settled, held, standing.short_ns)
+            self.presumed[id] = self.presumed.get(id, 0) + presumed
+
+
+class Handle:
+    """A callback that can be cancelled."""
+
+    def __init__(self, when: float, callback: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        self.when, self.callback, self.arguments = when, callback, arguments
+
+    def cancel(self) -> None:
+        self.callback = lambda *_: None
+
+
+class HandLoop:
+    """An event loop that a test turns by hand."""
+
+    def __init__(self, clock: FixedClock) -> None:
+        self._clock = clock
+        self._real = asyncio.new_event_loop()
+        self._handles: list[Handle] = []
+
+    def call_soon(self, callback: Callable[..., Any], *arguments: Any) -> Handle:
+        return self.call_later(0.0, callback, *arguments)
+
+    def call_later(self, delay: float, callback: Callable[..., Any], *arguments: Any) -> Handle:
+        self._handles.append(Handle(self._clock.monotonic() + delay, callback, arguments))
+        return self._handles[-1]
+
+    def create_future(self) -> asyncio.Future[None]:
+        return self._real.create_future()
+
+    def turn(self) -> None:
+        """Calls what is due."""
+        now = self._clock.monotonic()
+        due = [handle for handle in self._handles if handle.when <= now]
+        self._handles = [handle for handle in self._handles if handle.when > now]
+        for handle in due:
+            handle.callback(*handle.arguments)
+
+    def close(self) -> None:
+        self._real.close()
+
+
+class Mailbox:
+    """A desk whose letters a test carries, loses, or lets come late."""
+
+    def __init__(self, folder: pathlib.Path, name: str) -> None:
+        self.file = MeterFile(folder, name)
+        self.letters: list[tuple[Sequence[Ask], Callable[[Renewal | HeadgateError], None]]] = []
+
+    def renew(self, asks: Sequence[Ask], done: Callable[[Renewal | HeadgateError], None]) -> None:
+        self.letters.append((asks, done))
+
+    def take(self) -> tuple[int, Cells, int]:
+        return self.file.take()
+
+    def give_back(self, slot: int) -> None:
+        self.file.give_back(slot)
+
+    def close(self, asks: Sequence[Ask]) -> None:
+        raise AssertionError("nobody leaves in peace here")
+
+
+class Worker:
+    """One process: its meter, its calls under way, and the clock that it goes by."""
+
+    def __init__(self, folder: pathlib.Path, name: str, pace: float) -> None:
+        self.name, self.pace, self.paused = name, pace, False
+        self.clock = FixedClock()
+        self.loop = HandLoop(self.clock)
+        self.desk = Mailbox(folder, name)
+        self.meter = LeaseMeter(self.desk, self.clock, self.loop)  # type: ignore[arg-type]
+        self.window = self.meter.open(DAY, "")
+        self.calls: list[tuple[LeaseHold, int, str]] = []
+        self.wants: list[Any] = []
+
+
+class LeaseMachine(RuleBasedStateMachine):
+    """Workers on two machines against one budget a day."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="headgate-machine-"))
+        self.clock = FixedClock()
+        self.store = Store(self.clock)
+        self.workers: list[Worker] = []
+        self.born = 0
+        self.billed: dict[str, int] = {}
+
+    @precondition(lambda self: len(self.workers) < WORKERS)
+    @rule(pace=st.sampled_from([1.0, 1.0, 0.5, 1.001]))
+    def start(self, pace: float) -> None:
+        """Another worker begins, its clock perhaps too slow or too fast."""
+        home = self.folder / str(self.born % MACHINES)
+        home.mkdir(exist_ok=True)
+        self.workers.append(Worker(home, f"{self.born:016x}", pace))
+        self.born += 1
+
+    @precondition(lambda self: self.workers)
+    @rule(who=st.integers(0, 9), amount=st.integers(1, 300))
+    def reserve(self, who: int, amount: int) -> None:
+        """A call reserves its worst case, or waits for a grant."""
+        worker = self._awake(who)
+        if worker is None:
+            return
+        amounts = (amount, 0, 0, 0)
+        hold = worker.meter.try_reserve([worker.window], amounts, CALL)
+        if hold is not None:
+            worker.calls.append((hold, amount, worker.window.lease.id))
+            return
+        if len(worker.wants) < 4:
+            waiting = worker.meter.reserve([worker.window], amounts, CALL)
+            try:
+                waiting.send(None)
+            except (StopIteration, HeadgateError):
+                return
+            worker.wants.append((waiting, amount))
+
+    @precondition(lambda self: self.workers)
+    @rule(who=st.integers(0, 9))
+    def go_on(self, who: int) -> None:
+        """A call that waited looks again."""
+        worker = self._awake(who)
+        if worker is None or not worker.wants:
+            return
+        worker.meter._wake()
+        waiting, amount = worker.wants.pop(0)
+        lease = worker.window.lease
+        try:
+            waiting.send(None)
+            worker.wants.append((waiting, amount))
+        except StopIteration as end:
+            worker.calls.append((end.value, amount, worker.window.lease.id))
+        except HeadgateError:
+            assert lease is not None
+
+    @precondition(lambda self: self.workers)
+    @rule(who=st.integers(0, 9), part=st.floats(0, 1), twice=st.booleans())
+    def end(self, who: int, part: float, twice: bool) -> None:
+        """A call ends, billed at most what it had reserved; its end may be told twice."""
+        worker = self._awake(who)
+        if worker is None or not worker.calls:
+            return
+        hold, amount, window = worker.calls.pop(0)
+        cost = int(amount * part)
+        self._bill(window, cost)
+        hold.settle((cost, 0, 0, 0))
+        if twice:
+            hold.release()
+
+    @precondition(lambda self: self.workers)
+    @rule(who=st.integers(0, 9), fate=st.sampled_from(["arrives", "arrives", "arrives", "is lost", "answer is lost"]))
+    def carry(self, who: int, fate: str) -> None:
+        """A renewal reaches the store, or does not, or its answer does not come back."""
+        worker = self._awake(who)
+        if worker is None:
+            return
+        worker.loop.turn()
+        if not worker.desk.letters:
+            return
+        asks, done = worker.desk.letters.pop(0)
+        answer: Renewal | HeadgateError = Unavailable("the store does not answer")
+        if fate != "is lost":
+            reached = self.store.renew(worker.name, asks)
+            answer = reached if fate == "arrives" else answer
+        done(answer)
+        worker.loop.turn()
+
+    @precondition(lambda self: self.workers)
+    @rule(who=st.integers(0, 9))
+    def pause_or_resume(self, who: int) -> None:
+        """A worker stops in its tracks, or goes on as if nothing had been."""
+        worker = self.workers[who % len(self.workers)]
+        worker.paused = not worker.paused
+
+    @rule(seconds=st.sampled_from([0.05, 0.3, 1.1, 3.0, 11 * HOUR]))
+    def wait(self, seconds: float) -> None:
+        """Time passes, not for everybody the same."""
+        self.clock.advance(seconds)
+        for worker in self.workers:
+            worker.clock.advance(seconds * worker.pace)
+            if not worker.paused:
+                worker.loop.turn()
+
+    @precondition(lambda self: self.workers)
+    @rule(who=st.integers(0, 9), part=st.floats(0, 1))
+    def crash(self, who: int, part: float) -> None:
+        """A worker is killed; what it had under way is billed all the same."""
+        self._crash(self.workers[who % len(self.workers)], part)
+
+    @rule(machine=st.integers(0, MACHINES - 1))
+    def record(self, machine: int) -> None:
+        """A machine's recorder looks after its dead."""
+        for path in list_meters(self.folder / str(machine)):
+            left = read_dead(path)
+            if left is not None:
+                self.store.bury(path.name.removesuffix(SUFFIX), left)
+                path.unlink()
+
+    @invariant()
+    def nothing_beyond_the_limit(self) -> None:
+        """What is billed, and all that calls under way may still cost, is within each day's limit."""
+        most = dict(self.billed)
+        for worker in self.workers:
+            for _, amount, window in worker.calls:
+                most[window] = most.get(window, 0) + amount
+        assert all(amount <= LIMIT for amount in most.values())
+
+    def teardown(self) -> None:
+        """Afterwards nothing is held, and what counts as used is above the bills by what is presumed at most."""
+        try:
+            for worker in list(self.workers):
+                self._crash(worker, 1.0)
+            for machine in range(MACHINES):
+                self.record(machine)
+            for id, standing in self.store.standings.items():
+                billed, presumed = self.billed.get(id, 0), self.store.presumed.get(id, 0)
+                assert standing.held == 0
+                assert standing.settled <= LIMIT
+                assert 0 <= standing.settled - billed <= presumed
+        finally:
+            shutil.rmtree(self.folder)
+
+    def _awake(self, who: int) -> Worker | None:
+        worker = self.workers[who % len(self.workers)]
+        return None if worker.paused else worker
+
+    def _bill(self, window: str, cost: int) -> None:
+        self.billed[window] = self.billed.get(window, 0) + cost
+
+    def _crash(self, worker: Worker, part: float) -> None:
+        self.workers.remove(worker)
+        for waiting, _ in worker.wants:
+            waiting.close()
+        for _, amount, window in worker.calls:
+            self._bill(window, int(amount * part))
+        worker.desk.file.close(unlink=False)
+        worker.loop.close()
+
+
+TestLeases = LeaseMachine.TestCase
+TestLeases.settings = settings(
+    max_examples=60,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
