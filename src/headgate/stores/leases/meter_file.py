@@ -88,6 +88,8 @@ class MeterFile:
             return
         if unlink:
             self.path.unlink(missing_ok=True)
+        # Said, not left to the end of the file: the mapping has a copy of it, and may live on in this process.
+        fcntl.flock(fd, fcntl.LOCK_UN)
         os.close(fd)
 
     def _grow(self, chunk: int) -> memoryview:
