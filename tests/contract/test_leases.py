@@ -86,7 +86,7 @@ async def test_reserving_and_settling(meter: Any) -> None:
     """What does not fit is refused, what is settled below its reservation or released is there again."""
     window = meter.open(dollars(100), "")
     first = await meter.reserve([window], all_of(60), CALL)
-    with pytest.raises(LimitExceeded, match="used up"):
+    with pytest.raises(LimitExceeded, match="room for this call"):
         await meter.reserve([window], all_of(101), CALL)
     first.settle(all_of(10))
     second = await meter.reserve([window], all_of(90), CALL)

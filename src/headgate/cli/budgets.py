@@ -85,7 +85,8 @@ def _row(budget: Budget, limits: Sequence[LimitInfo]) -> Sequence[str]:
     def amount(number: int) -> str:
         return show_money(number) if rule.unit == "dollars" else f"{number:,}"
 
-    title = msgspec.structs.replace(rule, value=budget.member).title
+    member = budget.member or ("" if rule.scope == "everything" else "(not named)")
+    title = msgspec.structs.replace(rule, value=member).title
     figures = (amount(budget.used), amount(budget.reserved), amount(budget.left))
     return _id(budget, limits) or "-", title, rule.shown, *figures, day(budget.end_ns) if budget.end_ns else "-"
 

@@ -94,8 +94,9 @@ class LimitExceeded(HeadgateError):
         code: str | None = None,
         fault: Fault | None = None,
         retry_after: float | None = None,
+        hint: str | None = None,
     ) -> None:
-        super().__init__(message, code=code, fault=fault, retry_after=retry_after)
+        super().__init__(message, code=code, fault=fault, retry_after=retry_after, hint=hint)
         self.limit = limit
 
 

@@ -170,9 +170,9 @@ class LeaseMeter:
         """Raises LimitExceeded where waiting would not help, or has not."""
         lease, rule, now = window.lease, window.rule, self._monotonic()
         if amount > rule.amount - max(lease.known, lease.settled):
-            raise refusal(rule, window.reset)
+            raise refusal(rule, window.reset, amount)
         if now < lease.refused_until and amount >= lease.refused_need:
-            raise refusal(rule, window.reset)
+            raise refusal(rule, window.reset, amount)
         if not lease.denied:
             return
         # Calls under way may need less than they have reserved, and others may hold something idle.
@@ -182,7 +182,7 @@ class LeaseMeter:
             patience = 0.0 if all_ours else PATIENCE_S if rule.per else PATIENCE_S / 4
         if now - began >= patience:
             lease.refused_until, lease.refused_need = now + EVERY_S / 2, amount
-            raise refusal(rule, window.reset)
+            raise refusal(rule, window.reset, amount)
 
     async def _wait(self, lacking: Sequence[tuple[LeaseWindow, int]]) -> None:
         """Asks for what lacks, and waits until something has changed."""

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from headgate.core.call import Call
 from headgate.core.clock import Clock
 from headgate.core.errors import LimitExceeded
-from headgate.core.rule import LimitRule
+from headgate.core.price import show_money
+from headgate.core.rule import ATTEMPT_UNITS, LimitRule
 from headgate.pipeline.meter import Amounts
 
 _PLACES = {"dollars": 0, "tokens": 1, "input_tokens": 2, "output_tokens": 3, "requests": 0, "concurrency": 0}
@@ -145,16 +146,31 @@ class LocalMeter:
         hold = self.try_reserve(windows, amounts, call)
         if hold is None:
             full = next(window for window in windows if window.used + amounts[window.place] > window.amount)
-            raise refusal(full.rule, full.reset)
+            raise refusal(full.rule, full.reset, amounts[full.place])
         return hold
 
 
-def refusal(rule: LimitRule, reset: float) -> LimitExceeded:
-    """Returns the error for what does not fit into a limit whose window ends in so many seconds."""
+def refusal(rule: LimitRule, reset: float, amount: int) -> LimitExceeded:
+    """Returns the error for what does not fit into a limit.
+
+    Args:
+        rule: the limit.
+        reset: in how many seconds its window ends.
+        amount: what was to be reserved.
+    """
     money = rule.unit == "dollars"
+    what, hint = "is used up", None
+    retry_after: float | None = max(1.0, reset) if rule.per else 1.0
+    if rule.unit in ATTEMPT_UNITS:
+        size = show_money(amount) if money else f"{amount:,} {rule.unit.replace('_', ' ')}"
+        what = f"has no room for this call, which may take up to {size}"
+        if amount > rule.amount:
+            what, retry_after = f"never has room for this call, which may take up to {size}", None
+            hint = "Ask for fewer `max_tokens`."
     return LimitExceeded(
-        f"The {'budget' if money else 'limit'} {rule.title!r} ({rule.shown}) is used up.",
+        f"The {'budget' if money else 'limit'} {rule.title!r} ({rule.shown}) {what}.",
         limit=rule.title,
         code="budget_exceeded" if money else "rate_limit_exceeded",
-        retry_after=max(1.0, reset) if rule.per else 1.0,
+        retry_after=retry_after,
+        hint=hint,
     )

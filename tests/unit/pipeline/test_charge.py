@@ -13,7 +13,7 @@ from headgate.core.call import Attempt, Call, Deployment, Principal
 from headgate.core.clock import FixedClock
 from headgate.core.errors import HeadgateError, LimitExceeded, UpstreamError
 from headgate.core.event import Frame, Kind, Summary
-from headgate.core.price import Price, Rates
+from headgate.core.price import Price, Rates, show_money
 from headgate.core.reply import Reply
 from headgate.core.rule import LimitRule
 from headgate.core.usage import Usage
@@ -111,16 +111,27 @@ async def test_tokens_of_each_kind(clock: FixedClock, make_call: Any) -> None:
 
 async def test_a_call_that_may_not_fit_is_not_sent(clock: FixedClock, make_call: Any) -> None:
     """402, the limit's name, when its window ends; the attempt's record says that it never was one."""
-    bench = Bench(clock, dollars(MOST - 1, name="pocket money"))
+    bench = Bench(clock, dollars(2 * MOST - 1, name="pocket money"))
+    await bench.run(Upstream(Usage(1, 1)), make_call)
     upstream = Upstream(Usage(1, 1))
     with pytest.raises(LimitExceeded) as caught:
         await bench.run(upstream, make_call)
     assert (caught.value.code, caught.value.limit) == ("budget_exceeded", "pocket money")
     assert caught.value.retry_after is not None
     assert 0 < caught.value.retry_after <= 86_400
-    assert upstream.sent == bench.used() == 0
+    assert f"no room for this call, which may take up to {show_money(MOST)}" in caught.value.message
+    assert (upstream.sent, bench.used()) == (0, MOST)
     assert bench.call is not None
     assert bench.call.record.attempts[0].outcome == "skipped"
+
+
+async def test_a_call_that_never_fits_is_told_so(clock: FixedClock, make_call: Any) -> None:
+    """Waiting would not help: no time to come back is said, but what to change."""
+    bench = Bench(clock, dollars(MOST - 1))
+    with pytest.raises(LimitExceeded, match="never has room") as caught:
+        await bench.run(Upstream(Usage(1, 1)), make_call)
+    assert caught.value.retry_after is None
+    assert "max_tokens" in (caught.value.hint or "")
 
 
 async def test_exactly_what_is_left_may_be_used(clock: FixedClock, make_call: Any) -> None:
