@@ -12,7 +12,7 @@ from headgate.pipeline.meter import Amounts
 PLACES = {"dollars": 0, "tokens": 1, "input_tokens": 2, "output_tokens": 3, "requests": 0, "concurrency": 0}
 AHEAD_S = 1.5
 """For so many seconds' use, at the present rate, a worker holds what it has not used yet, near the end of a limit."""
-PLENTY_S = 150.0
+PLENTY_S = 240.0
 """The same where there is plenty: half of it is at hand, and a store that is away for a minute goes unnoticed."""
 PLENTY_PART = 8
 """But no more than this part of what is free."""
