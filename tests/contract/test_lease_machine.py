@@ -11,6 +11,7 @@ import pathlib
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -27,9 +28,12 @@ from headgate.stores.leases.meter_file import SUFFIX, MeterFile, list_meters, re
 
 LIMIT = 1000
 DAY = LimitRule("everything", "", "dollars", "day", LIMIT)
-CALL: Any = None
 MACHINES, WORKERS = 2, 4
 HOUR = 3600.0
+
+
+def _call() -> Any:
+    return SimpleNamespace(record=SimpleNamespace(outcome=""), settle=None)
 
 
 class Store:
@@ -139,8 +143,9 @@ class Worker:
         self.desk = Mailbox(folder, name)
         self.meter = LeaseMeter(self.desk, self.clock, self.loop)  # type: ignore[arg-type]
         self.window = self.meter.open(DAY, "")
-        self.calls: list[tuple[LeaseHold, int, str]] = []
+        self.calls: list[tuple[LeaseHold, int, str, Any]] = []
         self.wants: list[Any] = []
+        self.ended: list[tuple[Any, str, int]] = []
 
 
 class LeaseMachine(RuleBasedStateMachine):
@@ -154,6 +159,7 @@ class LeaseMachine(RuleBasedStateMachine):
         self.workers: list[Worker] = []
         self.born = 0
         self.billed: dict[str, int] = {}
+        self.ledger: dict[str, int] = {}
 
     @precondition(lambda self: len(self.workers) < WORKERS)
     @rule(pace=st.sampled_from([1.0, 1.0, 0.5, 1.001]))
@@ -172,17 +178,18 @@ class LeaseMachine(RuleBasedStateMachine):
         if worker is None:
             return
         amounts = (amount, 0, 0, 0)
-        hold = worker.meter.try_reserve([worker.window], amounts, CALL)
+        call = _call()
+        hold = worker.meter.try_reserve([worker.window], amounts, call, 0)
         if hold is not None:
-            worker.calls.append((hold, amount, worker.window.lease.id))
+            worker.calls.append((hold, amount, worker.window.lease.id, call))
             return
         if len(worker.wants) < 4:
-            waiting = worker.meter.reserve([worker.window], amounts, CALL)
+            waiting = worker.meter.reserve([worker.window], amounts, call, 0)
             try:
                 waiting.send(None)
             except (StopIteration, HeadgateError):
                 return
-            worker.wants.append((waiting, amount))
+            worker.wants.append((waiting, amount, call))
 
     @precondition(lambda self: self.workers)
     @rule(who=st.integers(0, 9))
@@ -192,13 +199,13 @@ class LeaseMachine(RuleBasedStateMachine):
         if worker is None or not worker.wants:
             return
         worker.meter._wake()
-        waiting, amount = worker.wants.pop(0)
+        waiting, amount, call = worker.wants.pop(0)
         lease = worker.window.lease
         try:
             waiting.send(None)
-            worker.wants.append((waiting, amount))
+            worker.wants.append((waiting, amount, call))
         except StopIteration as end:
-            worker.calls.append((end.value, amount, worker.window.lease.id))
+            worker.calls.append((end.value, amount, worker.window.lease.id, call))
         except HeadgateError:
             assert lease is not None
 
@@ -209,12 +216,26 @@ class LeaseMachine(RuleBasedStateMachine):
         worker = self._awake(who)
         if worker is None or not worker.calls:
             return
-        hold, amount, window = worker.calls.pop(0)
+        hold, amount, window, call = worker.calls.pop(0)
         cost = int(amount * part)
         self._bill(window, cost)
         hold.settle((cost, 0, 0, 0))
         if twice:
             hold.release()
+        call.record.outcome, call.settle = "completed", SimpleNamespace(done=False)
+        worker.ended.append((call, window, cost))
+
+    @precondition(lambda self: self.workers)
+    @rule(who=st.integers(0, 9))
+    def write(self, who: int) -> None:
+        """A worker's Records reach the disk."""
+        worker = self._awake(who)
+        if worker is None:
+            return
+        for call, window, cost in worker.ended:
+            call.settle.done = True
+            self.ledger[window] = self.ledger.get(window, 0) + cost
+        worker.ended.clear()
 
     @precondition(lambda self: self.workers)
     @rule(who=st.integers(0, 9), fate=st.sampled_from(["arrives", "arrives", "arrives", "is lost", "answer is lost"]))
@@ -270,7 +291,7 @@ class LeaseMachine(RuleBasedStateMachine):
         """What is billed, and all that calls under way may still cost, is within each day's limit."""
         most = dict(self.billed)
         for worker in self.workers:
-            for _, amount, window in worker.calls:
+            for _, amount, window, _ in worker.calls:
                 most[window] = most.get(window, 0) + amount
         assert all(amount <= LIMIT for amount in most.values())
 
@@ -286,6 +307,8 @@ class LeaseMachine(RuleBasedStateMachine):
                 assert standing.held == 0
                 assert standing.settled <= LIMIT
                 assert 0 <= standing.settled - billed <= presumed
+                # Costs in Records that are on disk, and what is presumed, are never below the bills.
+                assert 0 <= self.ledger.get(id, 0) + presumed - billed <= presumed
         finally:
             shutil.rmtree(self.folder)
 
@@ -298,9 +321,9 @@ class LeaseMachine(RuleBasedStateMachine):
 
     def _crash(self, worker: Worker, part: float) -> None:
         self.workers.remove(worker)
-        for waiting, _ in worker.wants:
+        for waiting, *_ in worker.wants:
             waiting.close()
-        for _, amount, window in worker.calls:
+        for _, amount, window, _ in worker.calls:
             self._bill(window, int(amount * part))
         worker.desk.file.close(unlink=False)
         worker.loop.close()

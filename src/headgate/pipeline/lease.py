@@ -30,7 +30,9 @@ class Lease:
     Attributes:
         window: the window's key, and ``id`` its id.
         granted: how much of the limit is this worker's.
-        settled, reserved: used for good, and reserved by calls under way; both also in the meter file.
+        settled, reserved: used for good, and reserved by calls under way.
+        noted, held: the same as in the meter file, where a reservation stays until its call's Record is on disk: what
+            no ledger may ever hear of is presumed used.
         idle: the rest: what calls can have without asking.
         needs: what waiting calls lack; ``denied``: whether the store had not even the least of that when last asked.
         short: whether somebody lacks what is idle here.
@@ -47,10 +49,12 @@ class Lease:
         "denied",
         "free",
         "granted",
+        "held",
         "id",
         "idle",
         "known",
         "needs",
+        "noted",
         "quiet",
         "rate",
         "refused_need",
@@ -68,6 +72,7 @@ class Lease:
         self.window = window
         self.id = window.id
         self.granted = self.settled = self.reserved = self.idle = 0
+        self.noted = self.held = 0
         self.free = limit
         self.known = 0
         self.slot = -1
@@ -90,16 +95,24 @@ class Lease:
         """Takes from what is idle. Comes before anything is sent: a kill from here on leaves it behind."""
         self.idle -= amount
         self.reserved += amount
-        self.cells[self.at + 1] = self.reserved
+        self.held += amount
+        self.cells[self.at + 1] = self.held
 
     def settle(self, reserved: int, used: int) -> None:
-        """Ends a reservation: first what was used, so that a kill in between counts rather too much."""
-        if used:
-            self.settled += used
-            self.cells[self.at] = self.settled
+        """Ends a reservation, for decisions; ``note`` has to follow."""
+        self.settled += used
         self.reserved -= reserved
-        self.cells[self.at + 1] = self.reserved
         self.idle += reserved - used
+
+    def note(self, reserved: int, used: int) -> None:
+        """Ends a reservation in the meter file: first what was used; killed in between, it counts rather too much."""
+        if self.closing:
+            return  # the store knows all that was settled, and the place may be another's
+        if used:
+            self.noted += used
+            self.cells[self.at] = self.noted
+        self.held -= reserved
+        self.cells[self.at + 1] = self.held
 
     def report(self, limit: int, seconds: float, *, over: bool) -> Ask | None:
         """Returns what there is to say and to ask; None where that is nothing.
@@ -132,7 +145,7 @@ class Lease:
             self.give_back(self.idle - ahead)
         said = (self.settled, self.reserved, self.granted)
         self.quiet = 0 if used or needs or self.reserved or self.idle else self.quiet + 1
-        done = not self.reserved and not want and (over or self.quiet >= 10) and self.idle <= 0
+        done = not self.held and not want and (over or self.quiet >= 10) and self.idle <= 0
         if said == self._reported and not want and not done:
             return None
         self._reported = said

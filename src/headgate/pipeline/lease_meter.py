@@ -30,23 +30,28 @@ EXPIRES_S = 10.0
 """After so long without an answer a lease is no longer sure to be ours."""
 NEAR = 20
 """Less than this part of a limit is its end."""
+NOTE_S = 0.05
+"""How often settlements are noted whose Records are on disk by now."""
 _MANY = 50_000
 
 
 class LeaseHold:
     """A ``meter.Hold`` over leases."""
 
-    __slots__ = ("_leases", "_meter")
+    __slots__ = ("_call", "_leases", "_meter")
 
-    def __init__(self, meter: LeaseMeter, leases: Sequence[tuple[Lease, int, int]]) -> None:
+    def __init__(self, meter: LeaseMeter, leases: Sequence[tuple[Lease, int, int]], call: Call | None) -> None:
         self._meter = meter
         self._leases = leases
+        self._call = call
 
     def settle(self, amounts: Amounts) -> None:
         """See ``meter.Hold``."""
         leases, self._leases = self._leases, ()
         for lease, place, reserved in leases:
             lease.settle(reserved, amounts[place])
+        if leases:
+            self._meter.note(leases, amounts, self._call)
         if self._meter.waiting:
             self._meter.wake()
 
@@ -86,6 +91,8 @@ class LeaseMeter:
         self._hurry = self._urgent = False
         self._sent_at = self._valid_at = clock.monotonic()
         self._timer: asyncio.TimerHandle | None = None
+        self._unnoted: list[tuple[Sequence[tuple[Lease, int, int]], Amounts, Call]] = []
+        self._noting: asyncio.TimerHandle | None = None
         self._due = 0.0
 
     def now_ns(self) -> int:
@@ -126,7 +133,7 @@ class LeaseMeter:
             if lease.slot < 0:
                 lease.place(*self._desk.take())  # something that costs nothing
             lease.reserve(amount)
-        return LeaseHold(self, leases)
+        return LeaseHold(self, leases, call if position >= 0 else None)
 
     async def reserve(
         self, windows: Sequence[LeaseWindow], amounts: Amounts, call: Call, position: int = -1
@@ -151,6 +158,29 @@ class LeaseMeter:
             self._woken = True
             self._loop.call_soon(self._wake)
 
+    def note(self, leases: Sequence[tuple[Lease, int, int]], amounts: Amounts, call: Call | None) -> None:
+        """Brings the meter file up to date: at once, or for what ``call``'s Record tells once that is on disk."""
+        if call is None:
+            for lease, place, reserved in leases:
+                lease.note(reserved, amounts[place])
+            return
+        self._unnoted.append((leases, amounts, call))
+        if self._noting is None:
+            self._noting = self._loop.call_later(NOTE_S, self._note_written)
+
+    def _note_written(self) -> None:
+        self._noting = None
+        waiting = []
+        for item in self._unnoted:
+            leases, amounts, call = item
+            if self._ended or (call.record.outcome and (call.settle is None or call.settle.done)):
+                self.note(leases, amounts, None)
+            else:
+                waiting.append(item)
+        self._unnoted = waiting
+        if waiting:
+            self._noting = self._loop.call_later(NOTE_S, self._note_written)
+
     def close(self) -> None:
         """Gives everything back. What is still reserved then counts as used. Idempotent."""
         if self._ended:
@@ -158,6 +188,9 @@ class LeaseMeter:
         self._ended = True
         if self._timer is not None:
             self._timer.cancel()
+        if self._noting is not None:
+            self._noting.cancel()
+        self._note_written()
         self._wake()
         asks = []
         for lease, window in self._leases.items():

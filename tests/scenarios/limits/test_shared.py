@@ -15,6 +15,7 @@ from tests.scenarios.conftest import SSE_HEAD, Gateway, Upstream, Write, complet
 
 from headgate.stores.budgets import Budget, list_budgets
 from headgate.stores.data import DataDir
+from headgate.stores.leases.meter_file import list_meters
 from headgate.stores.migrations import migrate
 
 CONFIG = """
@@ -110,6 +111,8 @@ def test_what_a_killed_worker_had_reserved_counts_in_full(provider: Provider, ga
     limit = "limits: [{amount: 1, per: month}]\n"
     gate = gateway(CONFIG.format(port=provider.up.port) + limit)
     assert gate.chat()[0] == 200
+    while not _is_noted(gate, COST):
+        time.sleep(0.01)
     for _ in range(3):
         threading.Thread(target=_hang, args=(gate,), daemon=True).start()
     while provider.served < 4:
@@ -119,6 +122,11 @@ def test_what_a_killed_worker_had_reserved_counts_in_full(provider: Provider, ga
     row = budget(gate.data, lambda row: not row.reserved)
     assert row.presumed > 0
     assert row.used == row.presumed + COST
+
+
+def _is_noted(gate: Gateway, cost: int) -> bool:
+    """Whether a worker's meter has it, as it does once the call's Record is on disk."""
+    return any(cost in memoryview(path.read_bytes()).cast("q").tolist() for path in list_meters(gate.data / "leases"))
 
 
 def _hang(gate: Gateway) -> None:

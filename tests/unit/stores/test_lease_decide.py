@@ -70,7 +70,11 @@ def test_who_lacks_is_noted() -> None:
         (Lease(100, 40, 10), (60, 30), (90, 30)),  # killed after its last report
         (Lease(100, 40, 10), (40, 60), (100, 60)),
         (Lease(100, 40, 10), (60, 90), (100, 40)),  # never above what was granted
-        (Lease(100, 40, 10), (0, 0), (40, 0)),  # a file that lost its last pages to a power cut
+        (
+            Lease(100, 40, 10),
+            (0, 0),
+            (40, 40),
+        ),  # a file that lost its last pages to a power cut: Records may be lost, too
         (Lease(100, 40, 10), (120, 0), (120, 0)),  # settled above its reservation: a fact
     ],
 )

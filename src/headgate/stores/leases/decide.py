@@ -86,8 +86,9 @@ def end_of_dead(lease: Lease, settled: int, reserved: int) -> tuple[int, int]:
         lease: as the store has it.
         settled, reserved: what the worker has left behind.
 
-    Neither is ever above what the store had granted, or knows to be used.
+    Neither is ever above what the store had granted, or knows to be used. What the worker had reported, but not noted
+    in its file, is presumed too: its Record may never have reached the disk.
     """
     known = max(lease.settled, settled)
-    presumed = max(0, min(reserved, lease.granted - known))
-    return known + presumed, presumed
+    total = known + max(0, min(reserved, lease.granted - known))
+    return total, max(0, total - settled)
