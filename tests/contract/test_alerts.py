@@ -15,15 +15,18 @@ from headgate.core.clock import Ids
 from headgate.core.errors import BadRequest
 from headgate.core.feedback import Feedback
 from headgate.core.record import AttemptRecord, Record
+from headgate.core.rule import LimitRule
 from headgate.core.usage import Usage
 from headgate.observe.alerts.message import read_message
 from headgate.observe.alerts.watch import AlertWatch
-from headgate.stores.alerts import CLAIM_NS, GIVE_UP_NS, AlertStore, add_silence, end_silence
+from headgate.stores.alerts import CLAIM_NS, GIVE_UP_NS, AlertStore, add_silence, add_test, end_silence
+from headgate.stores.allowance import LimitSpec
 from headgate.stores.audit import list_entries
 from headgate.stores.change import changing
 from headgate.stores.data import DataDir
 from headgate.stores.ingest import Ingest
-from headgate.stores.schema import alert_deliveries, alert_events, alert_states, calls, feedback
+from headgate.stores.limits import set_limit
+from headgate.stores.schema import alert_deliveries, alert_events, alert_states, calls, days, feedback, hours, minutes
 
 NS = 10**9
 NOW = time.time_ns()
@@ -135,7 +138,7 @@ CAUSES: dict[str, tuple[AlertRule, list[Record], str]] = {
 
 def clear(engine: Engine) -> None:
     with engine.begin() as connection:
-        for table in (calls, feedback, alert_states, alert_events, alert_deliveries):
+        for table in (calls, minutes, hours, days, feedback, alert_states, alert_events, alert_deliveries):
             connection.execute(delete(table))
 
 
@@ -160,6 +163,17 @@ def test_none_fires_where_all_is_well(engine: Engine) -> None:
         elsewhere = msgspec.structs.replace(watched, where={"feature": "other"})
         store(engine, *records)
         assert look(engine, elsewhere) == [], cause
+
+
+def test_a_call_that_took_longer_than_the_window_is_seen(engine: Engine) -> None:
+    """Windows go by the end of calls: what hung for minutes counts when that is known; and only while it is new."""
+    watched = rule("error_rate")
+    watch = AlertWatch(engine, "me", plan_of(watched))
+    assert watch.look(NOW - 70 * NS) == []
+    store(engine, *(failed(300, duration_us=290_000_000) for _ in range(4)))
+    assert [event.kind for event in watch.look(NOW)] == ["fired"]
+    assert [event.kind for event in watch.look(NOW + 65 * NS)] == ["recovered"]
+    assert watch.look(NOW + 70 * NS) == []
 
 
 def test_a_spike_needs_a_history(engine: Engine) -> None:
@@ -187,6 +201,21 @@ def test_a_budget_that_will_be_overrun(engine: Engine) -> None:
     store(engine, call(time_ns=day + NS, cost=6 * NS))
     assert look(engine, money, now_ns=day + 43_200 * NS) == [("fired", "", "projected")]
     assert look(engine, money, now_ns=day + 80_000 * NS) == [("recovered", "", "projected")]
+
+
+def test_the_limits_that_calls_are_held_to(engine: Engine) -> None:
+    """A budget without an amount watches every limit in dollars, of configuration and store, each by its own window."""
+    limits = (LimitRule("user", "", "dollars", "day", 10 * NS), LimitRule("everything", "", "requests", "day", 1))
+    with changing(engine, "me", NOW) as change:
+        set_limit(change, LimitSpec(scope="feature", value="chat", amount="4", per="month"))
+    store(engine, call(cost=5 * NS, user="ann", feature="chat"), call(cost=NS, user="bob"))
+    watched = rule("budget", levels=(0.5, 1.0), above=1.0, recover=1.0)
+    plan = msgspec.structs.replace(plan_of(watched), limits=limits)
+    day = NOW // (86_400 * NS) * 86_400 * NS
+    events = AlertWatch(engine, "me", plan).look(max(NOW, day + 60 * NS))
+    found = sorted((event.subject, event.level) for event in events)
+    month = [("feature chat, $4.00 per month", "100%"), ("feature chat, $4.00 per month", "50%")]
+    assert found == [*month, ("user ann, $10.00 per day", "50%")]
 
 
 def test_a_feedback_score_that_falls(engine: Engine) -> None:
@@ -222,11 +251,27 @@ def event(id: str, time_ns: int = NOW) -> AlertEvent:
     return AlertEvent(id, "test", "r", "", "", None, 1.0, time_ns, time_ns)
 
 
+def put(engine: Engine, event: AlertEvent, *receivers: str) -> None:
+    with changing(engine, "me", NOW) as change:
+        add_test(change, event, "{}", receivers)
+
+
+def test_what_is_announced_is_the_callers_to_deliver(engine: Engine) -> None:
+    """Nobody else takes it meanwhile; if the caller is killed, a recorder does after a minute."""
+    outbox = AlertStore(engine)
+    (mine,) = outbox.announce(event("c_0"), "{}", ["ops"], NOW)
+    assert outbox.due(NOW) == set()
+    assert outbox.due(NOW + CLAIM_NS) == {"ops"}
+    outbox.delivered(mine, NOW)
+    assert outbox.due(NOW + CLAIM_NS) == set()
+    assert [(to.state, to.attempts) for to in outbox.history(1)[0].told] == [("delivered", 1)]
+
+
 def test_the_outbox_delivers_at_least_once(engine: Engine) -> None:
     """A claim is one deliverer's for a minute; what was not noted as done is due again, with the same id."""
     outbox = AlertStore(engine)
-    outbox.announce(event("a_0"), "{}", ["ops", "mail"], NOW)
-    outbox.announce(event("a_0"), "{}", ["ops", "mail"], NOW)
+    for _ in range(2):
+        put(engine, event("a_0"), "ops", "mail")
     assert outbox.due(NOW) == {"ops", "mail"}
     first = outbox.claim(["ops"], NOW)
     assert first is not None
@@ -242,7 +287,7 @@ def test_the_outbox_delivers_at_least_once(engine: Engine) -> None:
 def test_a_delivery_that_fails_is_tried_later_and_given_up_after_a_day(engine: Engine) -> None:
     """Waits grow; the history says how each stands."""
     outbox = AlertStore(engine)
-    outbox.announce(event("b_0"), "{}", ["ops"], NOW)
+    put(engine, event("b_0"), "ops")
     now, tries = NOW, 0
     while (taken := outbox.claim(["ops"], now)) is not None:
         tries += 1

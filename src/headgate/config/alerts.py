@@ -15,6 +15,7 @@ from headgate.config.nodes import join
 from headgate.config.rule import Rule
 from headgate.core.alert import SPIKES, AlertPlan, AlertRule, Kind, Receiver, Severity
 from headgate.core.errors import ConfigError
+from headgate.core.rule import LimitRule
 from headgate.providers.secret import Secret
 
 if TYPE_CHECKING:
@@ -145,8 +146,14 @@ class AlertRuleConfig(msgspec.Struct, frozen=True, kw_only=True):
         0.0
     )
     calm: Annotated[
-        float, Rule("How long it must be gone before it has recovered.", unit="seconds", low=0.0, high=86_400.0)
-    ] = 0.0
+        float | None,
+        Rule(
+            "How long it must be gone before it has recovered. Left out: `window`, at most 1m.",
+            unit="seconds",
+            low=0.0,
+            high=86_400.0,
+        ),
+    ] = None
     repeat: Annotated[
         float,
         Rule("After how long is said again what still fires; 0 is never.", unit="seconds", low=0.0, high=2_678_400.0),
@@ -173,7 +180,12 @@ class AlertRuleConfig(msgspec.Struct, frozen=True, kw_only=True):
         float | None,
         Rule("Of spikes: below so much nothing is unusual. Left out: $1, 100 calls, 100000 tokens.", low=0.0),
     ] = None
-    amount: Annotated[float, Rule("Of `budget`: dollars per calendar window.", low=0.0, high=1_000_000_000.0)] = 0.0
+    amount: Annotated[
+        float,
+        Rule(
+            "Of `budget`: dollars per calendar window. Left out: every limit in dollars.", low=0.0, high=1_000_000_000.0
+        ),
+    ] = 0.0
     per: Annotated[Literal["hour", "day", "month"], Rule("Of `budget`: its window, in UTC.")] = "month"
     levels: Annotated[
         list[str], Rule("Of `budget`: the shares that are told. Left out: 50%, 80% and 100%.", check=check_level)
@@ -193,7 +205,11 @@ class AlertsConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_alerts(
-    written: AlertsConfig, ledger: Ledger, base: pathlib.Path, environ: Mapping[str, str]
+    written: AlertsConfig,
+    ledger: Ledger,
+    base: pathlib.Path,
+    environ: Mapping[str, str],
+    limits: tuple[LimitRule, ...] = (),
 ) -> AlertPlan | None:
     """Returns the plan that was written, None where no rule is; what is wrong is told.
 
@@ -202,6 +218,7 @@ def read_alerts(
         ledger: hears what is wrong.
         base: the file's folder, for relative secret files.
         environ: the environment.
+        limits: those of the configuration.
     """
     receivers = [_receiver(name, one, ledger, base, environ) for name, one in written.receivers.items()]
     receivers = receivers or [Receiver(name=LOG, kind="log")]
@@ -210,7 +227,10 @@ def read_alerts(
     if not rules:
         return None
     return AlertPlan(
-        rules=tuple(rule for rule in rules if rule is not None), receivers=tuple(receivers), every=written.every
+        rules=tuple(rule for rule in rules if rule is not None),
+        receivers=tuple(receivers),
+        every=written.every,
+        limits=limits,
     )
 
 
@@ -275,14 +295,15 @@ def _rule(name: str, one: AlertRuleConfig, receivers: list[str], ledger: Ledger)
     if kind is None or wrong:
         return None
     above = _ABOVE[kind] if one.above is None else one.above
+    window = one.window or _WINDOW.get(kind, 300.0)
     return AlertRule(
         name=name,
         kind=kind,
         above=above,
         recover=round(above * _HYSTERESIS, 9) if one.recover is None else one.recover,
-        window=one.window or _WINDOW.get(kind, 300.0),
+        window=window,
         hold=one.hold,
-        calm=one.calm,
+        calm=_calm(kind, window) if one.calm is None else one.calm,
         repeat=one.repeat,
         by=one.by or "",
         where=one.where,
@@ -314,8 +335,8 @@ def _wrong_rule(one: AlertRuleConfig, receivers: list[str]) -> list[tuple[str, s
         wrong.append(("above", "a share is at most 1"))
     if one.recover is not None and one.recover > above:
         wrong.append(("recover", f"is over `above` ({above:g}): it would recover and fire at once"))
-    if kind == "budget" and one.amount <= 0:
-        wrong.append(("amount", "a budget wants its `amount`, in dollars"))
+    if kind == "budget" and not one.amount and (one.by or one.where):
+        wrong.append(("amount", "without an `amount` it watches the limits, which say themselves whom they are for"))
     if kind == "breaker" and one.by not in (None, "deployment"):
         wrong.append(("by", "a breaker is always a deployment's: leave `by` out"))
     if kind in SPIKES and one.history < 3 * (one.window or _WINDOW[kind]):
@@ -342,6 +363,11 @@ ONLY: dict[str, frozenset[str]] = {
     "projected": frozenset({"budget"}),
 }
 """Settings that belong to some kinds of rules alone."""
+
+
+def _calm(kind: Kind, window: float) -> float:
+    """So that what comes and goes, or is too little to judge for a moment, is not told again and again."""
+    return 0.0 if kind == "budget" else min(window, 60.0)
 
 
 def _level(text: str) -> float | None:

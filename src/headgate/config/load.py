@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from headgate.config.alerts import AlertsConfig, read_alerts
 from headgate.config.ledger import Ledger, Origin
 from headgate.config.nodes import Node, Problem
 from headgate.config.reader import Reader
@@ -16,6 +17,7 @@ from headgate.config.resolve import Resolver, find_database
 from headgate.config.rule import Rule
 from headgate.config.schema import Config
 from headgate.config.settings import DEFAULT_DATA_DIR, DataSettings, Settings
+from headgate.core.alert import AlertPlan
 from headgate.core.errors import ConfigError
 
 DEFAULT_FILE = "headgate.yaml"
@@ -136,6 +138,30 @@ def find_data(
         raise ConfigError("\n".join(problem.show(source) for problem in problems))
     written = base / settings.dir if "data.dir" in reader.lines else pathlib.Path(settings.dir)
     return DataPlace((pathlib.Path(given) if given else written).absolute(), reference or settings.database, base)
+
+
+def find_alerts(
+    config: str | os.PathLike[str] | None = None, *, environ: Mapping[str, str] | None = None
+) -> AlertPlan | None:
+    """Returns the alerts of the file that ``load`` would read, for verbs that need no providers; None without any.
+
+    Raises:
+        ConfigError: the file can not be read, or its ``alerts`` section is wrong.
+    """
+    env = os.environ if environ is None else environ
+    source, content, path = _open(config, None, env)
+    problems: list[Problem] = []
+    root = _parse(content or b"", source, problems)
+    section = root.value.get("alerts") if isinstance(root.value, dict) else None
+    if not isinstance(section, Node):
+        return None
+    reader = Reader(problems)
+    written = reader.value(section, AlertsConfig, Rule(""), "alerts")
+    base = pathlib.Path.cwd() if path is None else path.parent
+    plan = None if problems else read_alerts(written, Ledger(reader, source), base, env)
+    if problems:
+        raise ConfigError("\n".join(problem.show(source) for problem in problems))
+    return plan
 
 
 def _database_reference(env: Mapping[str, str]) -> str:

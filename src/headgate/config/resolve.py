@@ -92,6 +92,7 @@ class Resolver:
                 f"memory is one worker's own: with {server.workers} workers each limit would hold "
                 f"{server.workers} times; use `database`, or one worker",
             )
+        limits = read_limits(written.limits, models, self._ledger)
         return Settings(
             providers=providers,
             models=models,
@@ -102,9 +103,9 @@ class Resolver:
             file=file,
             store=self._database(data.database),
             estimate=written.estimate,
-            limits=read_limits(written.limits, models, self._ledger),
+            limits=limits,
             leases=written.leases,
-            alerts=read_alerts(written.alerts, self._ledger, self._base, self._environ),
+            alerts=read_alerts(written.alerts, self._ledger, self._base, self._environ, limits),
         )
 
     # providers

@@ -11,6 +11,8 @@ from typing import Literal
 
 import msgspec
 
+from headgate.core.rule import LimitRule
+
 Kind = Literal[
     "error_rate",
     "latency",
@@ -52,7 +54,7 @@ class AlertRule(msgspec.Struct, frozen=True, kw_only=True):
         quantile: of ``latency`` and ``first_content``.
         history: of spikes and ``feedback``, what is compared with.
         at_least: of spikes, the amount (dollars, calls, tokens) below which nothing is unusual.
-        amount: of ``budget``, dollars in a window ``per`` calendar hour, day or month (UTC).
+        amount: of ``budget``, dollars in a window ``per`` calendar hour, day or month (UTC); 0 watches the limits.
         levels: of ``budget``, the shares that are told; ``projected`` also the overrun to come.
         receivers: the names of those who are told.
     """
@@ -111,11 +113,15 @@ class Receiver(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AlertPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """All rules and receivers; ``every`` is seconds from one look to the next."""
+    """All rules and receivers; ``every`` is seconds from one look to the next.
+
+    ``limits`` are those of the configuration, for budgets without an amount of their own.
+    """
 
     rules: tuple[AlertRule, ...] = ()
     receivers: tuple[Receiver, ...] = ()
     every: float = 5.0
+    limits: tuple[LimitRule, ...] = ()
 
     def rule(self, name: str) -> AlertRule | None:
         """Returns the rule of this name, None where there is none."""

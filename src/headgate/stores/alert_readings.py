@@ -1,27 +1,36 @@
 """What alerts read of calls: counts, quantiles, history, breakers, feedback, of a window. Loads SQLAlchemy.
 
-Every query goes by the time of calls, over an index, and reads no more than its window.
+Windows are read from the calls that ended in them; long stretches (history, budgets) from rollups.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
 from sqlalchemy import BigInteger, ColumnElement, Engine, case, func, literal_column, or_, select
 
-from headgate.stores.query import Filters, conditions
+from headgate.core.rule import LimitRule
+from headgate.stores.figures import Figures
+from headgate.stores.limits import list_limits
+from headgate.stores.query import LATE_NUMBERS, Filters, conditions
+from headgate.stores.rollups import HOUR_NS, MINUTE_NS
 from headgate.stores.rows import attempts_of
 from headgate.stores.satisfaction import COUNTS_FEEDBACK
 from headgate.stores.schema import calls, feedback, virtual_keys
+from headgate.stores.stats import StatsStore
 
 BY = ("key", "user", "team", "feature", "model", "deployment", "prompt")
 """What calls may be told apart by, and filtered by."""
 MOST = 1000
 """Subjects of one rule; those with the most calls are watched."""
 SAMPLES = 50_000
+_LONGEST_NS = 20 * 60 * 10**9
+"""Calls that take longer than this are not seen by shorter windows."""
+_MARKED_NS = 2 * 3600 * 10**9
 _LOOKED_AT = 2000
 _NO_TEXT = ("count_tokens", "embeddings")
 _COLUMNS: dict[str, ColumnElement[Any]] = {
@@ -59,10 +68,32 @@ class Score(msgspec.Struct):
 
 
 class CallReadings:
-    """Reads the calls in a database."""
+    """Reads the calls in a database; ``configured`` are the limits of the configuration."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, configured: Sequence[LimitRule] = ()) -> None:
         self._engine = engine
+        self._configured = configured
+        self._marks: deque[tuple[int, int]] = deque()
+
+    def mark(self, now_ns: int) -> None:
+        """Notes which calls are there by now, so that later looks need not go through older ones; once a look."""
+        with self._engine.connect() as connection:
+            last = connection.execute(select(func.coalesce(func.max(calls.c.n), 0))).scalar_one()
+        if self._marks and self._marks[-1][0] >= now_ns:
+            self._marks.clear()  # the clock was set back
+        self._marks.append((now_ns, int(last)))
+        while self._marks[0][0] < now_ns - _MARKED_NS:
+            self._marks.popleft()
+
+    def _ended(self, by: str, where: Mapping[str, str], since_ns: int, until_ns: int) -> list[ColumnElement[bool]]:
+        """Calls that ended since then: what takes longer than the window must be seen, too."""
+        c = calls.c
+        found = [c.time_ns + c.duration_us * 1000 >= since_ns, c.time_ns >= since_ns - _LONGEST_NS]
+        known = [number for moment, number in self._marks if moment <= since_ns]
+        if known:
+            # Several recorders take numbers before they commit: a lower one may show up late.
+            found.append(c.n > known[-1] - (LATE_NUMBERS if self._engine.dialect.name == "postgresql" else 0))
+        return [*found, c.time_ns < until_ns, *_only(by, where)]
 
     def counts(self, by: str, where: Mapping[str, str], since_ns: int, until_ns: int) -> dict[str, Counts]:
         """Returns the counts of each subject that has calls; of each kind of call at most ``MOST`` subjects."""
@@ -83,7 +114,7 @@ class CallReadings:
                 func.sum(c.cost),
                 func.sum(tokens),
             )
-            .where(*_where(by, where, since_ns, until_ns))
+            .where(*self._ended(by, where, since_ns, until_ns))
             .group_by("subject", c.outcome, c.error)
         )
         found: dict[str, Counts] = {}
@@ -115,7 +146,7 @@ class CallReadings:
             only.append(c.stream)
         newest = (
             select(_COLUMNS[by].label("subject"), column.label("us"))
-            .where(*_where(by, where, since_ns, until_ns), *only)
+            .where(*self._ended(by, where, since_ns, until_ns), *only)
             .order_by(c.time_ns.desc())
             .limit(SAMPLES)
         )
@@ -133,13 +164,23 @@ class CallReadings:
     def history(
         self, amount: Amount, by: str, where: Mapping[str, str], since_ns: int, until_ns: int, step_ns: int
     ) -> dict[str, dict[int, int]]:
-        """Returns each subject's amount by number of the step, counted from ``since_ns``; steps without calls lack."""
+        """Returns each subject's amount by number of the step, counted from ``since_ns``; steps without calls lack.
+
+        ``since_ns`` is a multiple of ``step_ns``. Whole hours come from rollups, so do minutes where these know.
+        """
+        if _rolled(by, where, step_ns):
+            filters = _filters(where, since_ns, until_ns)
+            steps: dict[str, dict[int, int]] = {}
+            for (start, subject), figures in StatsStore(self._engine).steps(by, filters, step_ns).items():
+                if subject or not by:
+                    steps.setdefault(subject, {})[(start - since_ns) // step_ns] = _amount(amount, figures)
+            return steps
         c = calls.c
         tokens = func.coalesce(c.input_tokens, 0) + func.coalesce(c.output_tokens, 0)
         value = {"cost": func.sum(c.cost), "calls": func.count(), "tokens": func.sum(tokens)}[amount]
         # Written out: Postgres would take a bound number in SELECT and in GROUP BY for two.
-        start, size = (literal_column(str(number), BigInteger) for number in (since_ns, step_ns))
-        step = ((c.time_ns - start) // size).label("step")
+        first, size = (literal_column(str(number), BigInteger) for number in (since_ns, step_ns))
+        step = ((c.time_ns - first) // size).label("step")
         query = (
             select(_COLUMNS[by].label("subject"), step, value)
             .where(*_where(by, where, since_ns, until_ns))
@@ -151,12 +192,20 @@ class CallReadings:
                 found.setdefault(str(subject), {})[int(number)] = int(total or 0)
         return found
 
+    def spent(self, by: str, where: Mapping[str, str], since_ns: int, until_ns: int) -> dict[str, int]:
+        """Returns the cost of each subject's calls, nano-dollars, since the begin of an hour."""
+        if not _rolled(by, where, HOUR_NS):
+            whole = self.history("cost", by, where, since_ns, until_ns, until_ns - since_ns)
+            return {name: sum(steps.values()) for name, steps in whole.items()}
+        found = StatsStore(self._engine).groups(by, _filters(where, since_ns, None))
+        return {name: figures.cost for name, figures in found.items() if name or not by}
+
     def breakers(self, where: Mapping[str, str], since_ns: int, until_ns: int) -> dict[str, int]:
         """Returns how many attempts an open breaker turned away, by deployment; of many calls the newest count."""
         c = calls.c
         query = (
             select(c.detail)
-            .where(*_where("", where, since_ns, until_ns), or_(c.error.is_not(None), c.tried.is_not(None)))
+            .where(*self._ended("", where, since_ns, until_ns), or_(c.error.is_not(None), c.tried.is_not(None)))
             .order_by(c.time_ns.desc())
             .limit(_LOOKED_AT)
         )
@@ -180,6 +229,11 @@ class CallReadings:
         with self._engine.connect() as connection:
             return {str(row[0]): Score(row[1], float(row[2])) for row in connection.execute(query)}
 
+    def limits(self) -> list[LimitRule]:
+        """Returns the limits that calls are held to: of the configuration, and of the store."""
+        with self._engine.connect() as connection:
+            return [*self._configured, *(info.rule for info in list_limits(connection))]
+
     def key_names(self) -> dict[str, str]:
         """Returns the names of keys by id."""
         with self._engine.connect() as connection:
@@ -187,9 +241,25 @@ class CallReadings:
             return {row.id: row.name for row in rows}
 
 
+def _filters(where: Mapping[str, str], since_ns: int | None = None, until_ns: int | None = None) -> Filters:
+    named: dict[str, Any] = dict(where)
+    return Filters(since_ns=since_ns, until_ns=until_ns, **named)
+
+
+def _rolled(by: str, where: Mapping[str, str], step_ns: int) -> bool:
+    """Whether rollups answer this without reading calls: one dimension, and steps that they have."""
+    asked = {*where, *([by] if by else [])}
+    return len(asked) < 2 and step_ns % (MINUTE_NS if asked <= {"model", "deployment"} else HOUR_NS) == 0
+
+
+def _amount(amount: Amount, figures: Figures) -> int:
+    if amount == "tokens":
+        return figures.input_tokens + figures.output_tokens
+    return figures.cost if amount == "cost" else figures.calls
+
+
 def _only(by: str, where: Mapping[str, str]) -> list[ColumnElement[bool]]:
-    filters: dict[str, Any] = dict(where)
-    found = conditions(Filters(**filters))
+    found = conditions(_filters(where))
     if by:
         found += [_COLUMNS[by].is_not(None), _COLUMNS[by] != ""]
     return found

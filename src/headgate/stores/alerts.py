@@ -151,10 +151,11 @@ class AlertStore:
 
     # the outbox
 
-    def announce(self, event: AlertEvent, message: str, receivers: Iterable[str], now_ns: int) -> None:
-        """Puts an event of its own (a test) into the outbox."""
+    def announce(self, event: AlertEvent, message: str, receivers: Sequence[str], now_ns: int) -> list[Delivery]:
+        """Puts an event of its own (a test) into the outbox, claimed already: the caller delivers it."""
         with self._engine.begin() as connection:
-            _add_event(connection, event, message, receivers, now_ns)
+            _add_event(connection, event, message, receivers, now_ns + CLAIM_NS)
+        return [Delivery(event.id, name, 1, message, now_ns) for name in receivers]
 
     def due(self, now_ns: int) -> set[str]:
         """Returns the receivers that something is to be delivered to now."""
@@ -190,13 +191,15 @@ class AlertStore:
 
     def delivered(self, delivery: Delivery, now_ns: int) -> None:
         """Notes that the receiver has it."""
-        self._settle(delivery, {"next_ns": None, "done_ns": now_ns, "error": None})
+        done = {"next_ns": None, "done_ns": now_ns, "error": None, "attempts": delivery.attempts}
+        self._settle(delivery, done)
 
     def failed(self, delivery: Delivery, error: str, now_ns: int) -> bool:
         """Notes why the receiver has it not, and when to try again. Returns False once it is given up (a day)."""
         wait = _BACKOFF[min(delivery.attempts, len(_BACKOFF)) - 1] * _NS
         again = now_ns - delivery.time_ns < GIVE_UP_NS
-        self._settle(delivery, {"next_ns": now_ns + wait if again else None, "error": error[:500]})
+        later = now_ns + wait if again else None
+        self._settle(delivery, {"next_ns": later, "error": error[:500], "attempts": delivery.attempts})
         return again
 
     # to look at
@@ -263,6 +266,13 @@ def add_silence(
     change.connection.execute(insert(alert_silences).values(msgspec.structs.asdict(silence)))
     change.note("alert.silence", silence.id, None, silence)
     return silence
+
+
+def add_test(change: Change, event: AlertEvent, message: str, receivers: Sequence[str]) -> AlertEvent:
+    """Puts an event that only tries the receivers into the outbox."""
+    _add_event(change.connection, event, message, receivers, change.now_ns)
+    change.note("alert.test", event.rule, None, event)
+    return event
 
 
 def end_silence(change: Change, word: str) -> list[Silence]:

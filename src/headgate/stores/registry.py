@@ -9,15 +9,16 @@ import base64
 import hashlib
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import msgspec
 from msgspec import UNSET
 from sqlalchemy import Engine
 
+from headgate.core.alert import AlertEvent, AlertPlan, Silence
 from headgate.core.errors import BadRequest
-from headgate.stores import budgets, keys, limits, people
+from headgate.stores import alerts, budgets, keys, limits, people
 from headgate.stores.allowance import LimitSpec
 from headgate.stores.budgets import Budget, Holder, WrittenOff
 from headgate.stores.change import Change, Once, changing
@@ -25,6 +26,7 @@ from headgate.stores.keyring import digest_of
 from headgate.stores.keys import PREFIX, KeyChange, KeyInfo, KeySpec
 from headgate.stores.limits import LimitInfo
 from headgate.stores.people import TeamInfo, TeamSpec, UserChange, UserInfo, UserSpec
+from headgate.stores.words import parse_end
 
 _ROUNDS = 100_000
 _T = TypeVar("_T")
@@ -246,6 +248,25 @@ class Registry:
     def write_off(self, holder: str, *, free: bool = False, force: bool = False) -> WrittenOff:
         """Ends the leases of a worker whose machine is gone. Raises as ``budgets.write_off``."""
         return self._change(lambda change: budgets.write_off(change, holder, free=free, force=force), WrittenOff)
+
+    # alerts
+
+    def silence(self, plan: AlertPlan | None, rule: str, subject: str, until: str, reason: str) -> Silence:
+        """Silences alerts. Raises as ``alerts.add_silence``; ``until`` as ``words.parse_end``."""
+
+        def add(change: Change) -> Silence:
+            end = parse_end(until, change.now_ns, "until")
+            return alerts.add_silence(change, plan, rule, subject, end, reason, self._actor)
+
+        return self._change(add, Silence)
+
+    def unsilence(self, word: str) -> list[Silence]:
+        """Ends silences by id or rule. Raises as ``alerts.end_silence``."""
+        return self._change(lambda change: alerts.end_silence(change, word), list[Silence])
+
+    def try_alert(self, event: AlertEvent, message: str, receivers: Sequence[str]) -> AlertEvent:
+        """Puts a test into the outbox, for the recorder to deliver."""
+        return self._change(lambda change: alerts.add_test(change, event, message, receivers), AlertEvent)
 
     # how
 

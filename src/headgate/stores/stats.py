@@ -100,6 +100,20 @@ class StatsStore:
                 points[start // step_ns] = figures
         return [(number * step_ns, figures) for number, figures in points.items()]
 
+    def steps(self, group: str, filters: Filters, step_ns: int) -> dict[tuple[int, str], Figures]:
+        """Returns the sums of every group in each step in time that has any, by begin of the step (ns) and group.
+
+        Args:
+            group: one of ``view.GROUPS``, "" for all in one.
+            filters: which calls.
+            step_ns: whole minutes, in ns; steps begin at its multiples since 1970 (UTC).
+
+        Raises:
+            BadRequest: an unknown group or filter.
+        """
+        unit = next(unit for unit in (DAY_NS, HOUR_NS, MINUTE_NS) if step_ns % unit == 0)
+        return self._collect(View.of(filters, group), unit, step_ns)
+
     def top(self, group: str, filters: Filters, limit: int = 10, order: str = "calls") -> list[Group]:
         """Returns the groups that come first by one figure.
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Literal, Protocol
 
 from headgate.core.alert import SPIKES, AlertRule, Reading
+from headgate.core.rule import LimitRule
 from headgate.observe.alerts.budget import budget_readings
 from headgate.stores.alert_readings import Amount, Counts, Score
 
@@ -32,6 +33,8 @@ class Readings(Protocol):
     def history(
         self, amount: Amount, by: str, where: Mapping[str, str], since_ns: int, until_ns: int, step_ns: int
     ) -> dict[str, dict[int, int]]: ...
+    def spent(self, by: str, where: Mapping[str, str], since_ns: int, until_ns: int) -> dict[str, int]: ...
+    def limits(self) -> list[LimitRule]: ...
     def breakers(self, where: Mapping[str, str], since_ns: int, until_ns: int) -> dict[str, int]: ...
     def scores(self, by: str, where: Mapping[str, str], since_ns: int, until_ns: int) -> dict[str, Score]: ...
 
@@ -46,7 +49,7 @@ class Evaluator:
     def read(self, rule: AlertRule, now_ns: int) -> list[Reading]:
         """Returns a reading of each subject that the rule has something to say of."""
         if rule.kind == "budget":
-            return budget_readings(rule, self._readings.counts, now_ns)
+            return budget_readings(rule, self._readings, now_ns)
         values = self._values(rule, now_ns)
         return [Reading(subject, value, rule.above, rule.recover) for subject, value in values.items()]
 
@@ -84,8 +87,8 @@ class Evaluator:
             return known[2]
         step = int(rule.window * _NS)
         steps = max(1, int(rule.history / rule.window))
-        begin = since_ns - steps * step
-        found = self._readings.history(amount, rule.by, rule.where, begin, since_ns, step)
+        end = since_ns // step * step
+        found = self._readings.history(amount, rule.by, rule.where, end - steps * step, end, step)
         usual = {name: usual_of(by_step, steps) for name, by_step in found.items()}
         self._usual[rule.name] = (rule, now_ns, usual)
         return usual

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import msgspec
 
-from headgate.core.alert import PROJECTED, SPIKES, AlertEvent, AlertRule
+from headgate.core.alert import PROJECTED, SPIKES, AlertEvent, AlertPlan, AlertRule
 
 _WORDS = {
     "error_rate": "error rate",
@@ -86,6 +87,22 @@ def render(rule: AlertRule, event: AlertEvent, names: Mapping[str, str] | None =
     return msgspec.json.encode(message).decode()
 
 
+def trial_of(plan: AlertPlan, name: str, now_ns: int) -> tuple[AlertRule, AlertEvent]:
+    """Returns a test event and the rule that it is of: a configured one by name, for "" one that tells everybody.
+
+    Raises:
+        KeyError: there is no rule of this name.
+    """
+    rule = plan.rule(name)
+    if rule is None:
+        if name:
+            raise KeyError(name)
+        everybody = tuple(receiver.name for receiver in plan.receivers)
+        rule = AlertRule(name="test", kind="error_rate", above=1.0, recover=1.0, window=60.0, receivers=everybody)
+    id = f"alert_{secrets.token_hex(10)}_test"
+    return rule, AlertEvent(id, "test", rule.name, "", "", None, rule.above, now_ns, now_ns)
+
+
 def read_message(text: str) -> Message:
     """Returns what ``render`` made."""
     return msgspec.json.decode(text, type=Message)
@@ -105,7 +122,7 @@ def show_value(rule: AlertRule, value: float | None) -> str:
 
 def _summary(rule: AlertRule, event: AlertEvent, name: str) -> str:
     by = rule.by or ("deployment" if rule.kind == "breaker" else "")
-    of = f" of {by} {name}" if by else ""
+    of = f" of {by} {name}" if by else f" of {name}" if name else ""
     said = f"[{_STATES[event.kind]}] {rule.name}: {_what(rule)}{of}"
     if event.kind == "test":
         return f"{said}: this is a test, nothing is wrong"
@@ -113,7 +130,8 @@ def _summary(rule: AlertRule, event: AlertEvent, name: str) -> str:
         return f"{said} is back within bounds"
     if rule.kind == "budget":
         going = "on its way to" if event.level == PROJECTED else "at"
-        return f"{said} is {going} {show_value(rule, event.value)} of ${rule.amount:g} per {rule.per}"
+        whole = f" of ${rule.amount:g} per {rule.per}" if rule.amount else ""
+        return f"{said} is {going} {show_value(rule, event.value)}{whole}"
     window = _span(rule.window)
     return f"{said} is {show_value(rule, event.value)} over {window}; the bound is {show_value(rule, event.above)}"
 

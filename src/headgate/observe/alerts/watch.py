@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import functools
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Engine
 
-from headgate.core.alert import AlertEvent, AlertPlan
+from headgate.core.alert import AlertEvent, AlertPlan, Reading
 from headgate.observe.alerts.evaluate import Evaluator
 from headgate.observe.alerts.message import render
 from headgate.stores.alert_readings import CallReadings
@@ -31,7 +30,7 @@ class AlertWatch:
     def __init__(self, engine: Engine, owner: str, plan: AlertPlan) -> None:
         self.store = AlertStore(engine, owner)
         self._plan = plan
-        self._readings = CallReadings(engine)
+        self._readings = CallReadings(engine, plan.limits)
         self._evaluator = Evaluator(self._readings)
         self._cleaned = 0
 
@@ -42,6 +41,7 @@ class AlertWatch:
             sqlalchemy.exc.SQLAlchemyError: the database is away; nothing is lost, the next look goes on.
         """
         ttl = int((_LEASE_S + 3 * self._plan.every) * _NS)
+        self._readings.mark(now_ns)
         held = self.store.hold([rule.name for rule in self._plan.rules], now_ns, ttl)
         events: list[AlertEvent] = []
         for rule in self._plan.rules:
@@ -49,8 +49,8 @@ class AlertWatch:
                 continue
             readings = self._evaluator.read(rule, now_ns)
             names: Mapping[str, str] = {}
-            if rule.by == "key" and any(one.value is not None and one.value >= one.recover for one in readings):
-                names = self._readings.key_names()
+            if rule.by == "key" or rule.kind == "budget":
+                names = self._names(readings)
 
             events += self.store.apply(rule, readings, now_ns, functools.partial(render, rule, names=names))
         if now_ns - self._cleaned > 3600 * _NS:
@@ -59,7 +59,13 @@ class AlertWatch:
             self.store.forget_old(now_ns - _KEEP_NS)
         return events
 
-
-def look_once(engine: Engine, owner: str, plan: AlertPlan) -> list[AlertEvent]:
-    """Looks at all rules now, as the recorder does every few seconds."""
-    return AlertWatch(engine, owner, plan).look(time.time_ns())
+    def _names(self, readings: Sequence[Reading]) -> dict[str, str]:
+        """How subjects are shown that hold the id of a key; nothing is looked up while nothing is near its bound."""
+        if not any(one.value is not None and one.value >= one.recover for one in readings):
+            return {}
+        names = self._readings.key_names()
+        shown = {}
+        for reading in readings:
+            words = [names.get(word.rstrip(","), word) for word in reading.subject.split(" ")]
+            shown[reading.subject] = " ".join(words)
+        return shown

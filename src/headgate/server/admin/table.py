@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from headgate.server.admin import (
+    alerts,
     audit,
     budgets,
     feedback,
@@ -23,6 +24,7 @@ ROUTES: tuple[Route, ...] = (
     *limits.ROUTES,
     *budgets.ROUTES,
     *audit.ROUTES,
+    *alerts.ROUTES,
     *records.ROUTES,
     *stats.ROUTES,
     *feedback.ROUTES,
