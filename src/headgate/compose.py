@@ -16,6 +16,7 @@ import msgspec
 
 from headgate.config.price_book import PriceBook
 from headgate.config.pricing import Pricing
+from headgate.config.recording import retention_of, tick_journal
 from headgate.config.settings import (
     BreakerSettings,
     LimitSettings,
@@ -58,7 +59,6 @@ from headgate.pipeline.upstream import upstream
 from headgate.providers.driver import AllowList, Driver, Provider
 from headgate.providers.keychain import KeyChain
 from headgate.stores.data import DataDir
-from headgate.stores.journal.ticks import TickJournal
 from headgate.stores.keeper import RecorderKeeper
 from headgate.transport.dial import tls_context
 
@@ -428,9 +428,9 @@ async def open_core(settings: Settings, *, keyless: bool) -> Core:
     keys = data.open_keys(admin_key=_admin_key(settings))
     kept = settings.data
     journal = data.open_journal(fsync=kept.journal.fsync, segment_bytes=kept.journal.segment_bytes)
-    keeper = RecorderKeeper(data, retention_days=kept.retention_days, duties=_DUTIES, plan=settings.alerts)
+    keeper = RecorderKeeper(data, retention=retention_of(kept), duties=_DUTIES, plan=settings.alerts)
     keeper.start()
-    ticks = TickJournal(journal, asyncio.get_running_loop())
+    ticks = tick_journal(data, journal, kept)
     clock = SystemClock()
     shared = make_meter(settings, data, clock)
     core = Core(
@@ -456,7 +456,7 @@ async def open_core(settings: Settings, *, keyless: bool) -> Core:
                 shared[1].set_url(settings.database_url)
         if shared is not None:
             shared[0].closed = settings.leases.store_lost == "closed"
-        keeper.keep(settings.data.retention_days)
+        keeper.keep(retention_of(settings.data))
         keeper.alert(settings.alerts)
 
     core.followers.append(follow)

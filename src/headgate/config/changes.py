@@ -12,7 +12,7 @@ from headgate.config.settings import Settings
 from headgate.providers.secret import Secret
 from headgate.stores.postgres import shown
 
-FIXED = ("data.dir", "data.database", "data.journal", "leases.store")
+FIXED = ("data.dir", "data.database", "data.journal", "data.redact", "leases.store")
 """What every process has for as long as it lives."""
 FIXED_SERVER = (
     *("server.host", "server.port", "server.workers", "server.header_limit", "server.header_count"),

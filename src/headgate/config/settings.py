@@ -297,6 +297,17 @@ class DataSettings(msgspec.Struct, frozen=True, kw_only=True):
         Literal["none", "redacted", "full"],
         Rule("How requests and answers are kept, for keys that say nothing: not, redacted, or as they came."),
     ] = "none"
+    payload_days: Annotated[
+        float, Rule("How long requests and answers are kept, at most.", unit="days", low=0.01, high=36500)
+    ] = 30.0
+    payload_bytes: Annotated[
+        int,
+        Rule("Room for requests and answers, compressed; the oldest make room. 0 is no bound.", unit="bytes", low=0),
+    ] = 10 * 1024**3
+    redact: Annotated[
+        Literal["recorder", "worker"],
+        Rule("Who takes out what is private: the recorder before the database, or each worker before the journal."),
+    ] = "recorder"
     journal: Annotated[JournalSettings, Rule("How records reach the disk.")] = JournalSettings()
 
 

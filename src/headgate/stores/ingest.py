@@ -19,8 +19,8 @@ from headgate.guards.redactor import Redactor
 from headgate.stores.backlog import RollupBacklog
 from headgate.stores.feedback_rows import FEEDBACK_COLUMNS, feedback_row
 from headgate.stores.journal.framing import PayloadEntry
-from headgate.stores.payloads import Payload, PayloadWriter
-from headgate.stores.redaction import clean_all, clean_feedback, clean_payload
+from headgate.stores.payloads import Payload, PayloadWriter, clean_payload
+from headgate.stores.redaction import clean_all, clean_feedback
 from headgate.stores.rollups import RollupWriter, Tally
 from headgate.stores.rows import COLUMNS, fit_row, to_row
 from headgate.stores.schema import calls, feedback, journal_offsets, tapes

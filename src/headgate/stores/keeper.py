@@ -17,8 +17,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from headgate.core.alert import AlertPlan
 from headgate.core.errors import ConfigError
 from headgate.stores.alert_plan import save_plan
@@ -113,7 +111,7 @@ class RecorderKeeper:
 
     Args:
         data: the data directory.
-        retention_days, payload_days, max_bytes: what its recorder is to keep, see ``Retention``.
+        retention: what its recorder is to keep, see ``Retention``.
         seconds: how often to look.
         duties: see ``ensure_recorder``.
         plan: the alerts that its recorder is to look after, None for none.
@@ -126,15 +124,13 @@ class RecorderKeeper:
         self,
         data: DataDir,
         *,
-        retention_days: float | None = None,
-        payload_days: float | None = None,
-        max_bytes: int | None = None,
+        retention: Retention | None = None,
         seconds: float = 0.5,
         duties: str = "",
         plan: AlertPlan | None = None,
     ) -> None:
         self._data = data
-        self._retention = self._saved = Retention(retention_days, payload_days, max_bytes)
+        self._retention = self._saved = retention or Retention()
         self._seconds = seconds
         self._duties = duties
         self._plan = self._saved_plan = plan
@@ -155,9 +151,9 @@ class RecorderKeeper:
         self.check()
         self._thread.start()
 
-    def keep(self, retention_days: float | None) -> None:
-        """Keeps records for so long from now on; the recorder goes by it within a minute. Does no I/O itself."""
-        self._retention = msgspec.structs.replace(self._retention, retention_days=retention_days)
+    def keep(self, retention: Retention) -> None:
+        """Keeps so much from now on; the recorder goes by it within a minute. Does no I/O itself."""
+        self._retention = retention
 
     def alert(self, plan: AlertPlan | None) -> None:
         """Goes by these alerts from now on, within a second. Does no I/O itself."""

@@ -7,6 +7,7 @@ Importing this loads SQLAlchemy.
 
 from __future__ import annotations
 
+import logging
 import time
 import unicodedata
 import zlib
@@ -17,6 +18,8 @@ import msgspec
 from sqlalchemy import Connection, Engine, bindparam, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from headgate.guards.redactor import Redactor
+from headgate.stores.journal.framing import PayloadEntry
 from headgate.stores.schema import payloads
 
 TEXT_LIMIT = 64 * 1024
@@ -25,6 +28,7 @@ TEXT_LIMIT = 64 * 1024
 _LEVEL = 3
 _BATCH = 500
 _LONGEST_WORD = 128
+_log = logging.getLogger("headgate.recorder")
 
 
 class Body(msgspec.Struct, array_like=True):
@@ -69,6 +73,20 @@ def searchable(text: str) -> str:
     lower = text.lower().replace("\x00", " ").replace("_", " ")
     signs = {ord(sign): " " for sign in set(lower) if not (sign.isalnum() or unicodedata.category(sign)[0] == "M")}
     return " ".join([word[:_LONGEST_WORD] for word in lower.translate(signs).split()])
+
+
+def clean_payload(redactor: Redactor, entry: PayloadEntry) -> Payload | None:
+    """Returns a call's payloads as its policy lets them be stored; None where they can not be redacted."""
+    try:
+        request = redactor.body(entry.request)
+        response = redactor.body(entry.response)
+    except Exception as error:  # nothing of it may be kept, and the journal must go on
+        _log.error("the payloads of %s can not be redacted and are dropped (%s)", entry.call_id, type(error).__name__)
+        return None
+    text = f"{request.text}\n{response.text}"
+    if entry.policy == "full":
+        return pack(entry.call_id, "full", entry.request, entry.response, text)
+    return pack(entry.call_id, "redacted", request.data, response.data, text)
 
 
 class PayloadWriter:

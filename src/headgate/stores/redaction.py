@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 import secrets
@@ -13,8 +14,6 @@ import msgspec
 from headgate.core.feedback import Feedback
 from headgate.core.record import AttemptRecord, Record
 from headgate.guards.redactor import Redactor
-from headgate.stores.journal.framing import PayloadEntry
-from headgate.stores.payloads import Payload, pack
 
 FILE = "redaction.key"
 _BYTES = 32
@@ -75,26 +74,20 @@ def clean_record(redactor: Redactor, record: Record) -> None:
         record.notes = redactor.value(record.notes)
 
 
-def clean_payload(redactor: Redactor, entry: PayloadEntry) -> Payload | None:
-    """Returns a call's payloads as its policy lets them be stored; None where they can not be redacted."""
-    try:
-        request = redactor.body(entry.request)
-        response = redactor.body(entry.response)
-    except Exception as error:  # nothing of it may be kept, and the journal must go on
-        _log.error("the payloads of %s can not be redacted and are dropped (%s)", entry.call_id, type(error).__name__)
-        return None
-    text = f"{request.text}\n{response.text}"
-    if entry.policy == "full":
-        return pack(entry.call_id, "full", entry.request, entry.response, text)
-    return pack(entry.call_id, "redacted", request.data, response.data, text)
-
-
 def clean_feedback(redactor: Redactor, judgement: Feedback) -> Feedback:
     """Returns feedback without what is private in its words."""
     if not judgement.comment and not judgement.label:
         return judgement
     label, comment = redactor.name(judgement.label), redactor.text(judgement.comment)
     return msgspec.structs.replace(judgement, label=label, comment=comment)
+
+
+def cleaned(redactor: Redactor, record: Record) -> Record:
+    """Returns a copy of a Record without what is private; the call goes on with its own."""
+    one = copy.copy(record)
+    one.attempts = [copy.copy(attempt) for attempt in record.attempts]
+    clean_all(redactor, [one])
+    return one
 
 
 def clean_all(redactor: Redactor, records: Sequence[Record]) -> None:

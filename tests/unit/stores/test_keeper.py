@@ -11,7 +11,7 @@ import pytest
 from headgate.stores import keeper as module
 from headgate.stores.data import DataDir
 from headgate.stores.keeper import RecorderKeeper
-from headgate.stores.retention import FILE, load_retention
+from headgate.stores.retention import FILE, Retention, load_retention
 
 
 def wait_for(condition: Callable[[], object]) -> None:
@@ -29,21 +29,21 @@ def _no_recorder(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_retention_changes_while_it_runs(data: DataDir) -> None:
     """The data directory has the new one soon after; the recorder reads it there."""
-    keeper = RecorderKeeper(data, retention_days=90.0, seconds=0.01)
+    keeper = RecorderKeeper(data, retention=Retention(90.0), seconds=0.01)
     keeper.start()
     assert load_retention(data.path).retention_days == 90.0
-    keeper.keep(30.0)
+    keeper.keep(Retention(30.0))
     wait_for(lambda: load_retention(data.path).retention_days == 30.0)
     keeper.close()
 
 
 def test_retention_that_can_not_be_written_is_told(data: DataDir, caplog: pytest.LogCaptureFixture) -> None:
     """Once; the keeper goes on looking."""
-    keeper = RecorderKeeper(data, retention_days=90.0, seconds=0.01)
+    keeper = RecorderKeeper(data, retention=Retention(90.0), seconds=0.01)
     keeper.start()
     (data.path / FILE).write_text("{broken")
     with caplog.at_level(logging.ERROR, "headgate.recorder"):
-        keeper.keep(30.0)
+        keeper.keep(Retention(30.0))
         wait_for(lambda: caplog.records)
     time.sleep(0.05)
     keeper.close()
