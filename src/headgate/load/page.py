@@ -89,7 +89,6 @@ def _chart(*, x: str, y: str) -> Any:
         legend_at_bottom=True,
         include_x_axis=True,
         disable_xml_declaration=True,
-        show_minor_x_labels=False,
         no_data_text="nothing to show",
     )
 

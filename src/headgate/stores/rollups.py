@@ -228,11 +228,14 @@ class _Rows:
         self._by_value = "value" in self._keys
         self._young: _Deltas = {}
         self._old: _Deltas = {}
+        # By dimension (None: the table has none): buckets beyond these are not in the database, or are in memory.
+        self._ends: dict[Any, int] = {}
+        self._top: dict[Any, int] = {}
         self._postgres = engine.dialect.name == "postgresql"
         self._sql = _upsert(table, self._keys, postgres=self._postgres)
 
     def forget(self) -> None:
-        self._young, self._old = {}, {}
+        self._young, self._old, self._ends, self._top = {}, {}, {}, {}
 
     def merge(self, connection: Connection, shard: int, deltas: _Deltas) -> None:
         """Adds figures to the rows with these keys (without the shard), and writes them."""
@@ -254,6 +257,18 @@ class _Rows:
             connection.exec_driver_sql(self._sql, rows)
         if len(self._young) > _KEPT:
             self._old, self._young = self._young, {}
+            self._ends.update(self._top)
+
+    def _is_new(self, connection: Connection, shard: int, key: _Key) -> bool:
+        """Whether its bucket is beyond all that the database has, so that there is nothing to be read."""
+        dimension, bucket = (key[0], key[1]) if self._by_value else (None, key[0])
+        if dimension not in self._ends:
+            c = self._table.c
+            mine = [c.shard == shard, *([c.dimension == dimension] if self._by_value else [])]
+            last = connection.execute(select(c.bucket).where(*mine).order_by(c.bucket.desc()).limit(1)).scalar()
+            self._ends[dimension] = -1 if last is None else int(last)
+        self._top[dimension] = max(self._top.get(dimension, -1), bucket)
+        return bool(bucket > self._ends[dimension])
 
     def _load(self, connection: Connection, shard: int, deltas: _Deltas) -> None:
         """Brings the rows into memory that are in the database and not there."""
@@ -263,6 +278,8 @@ class _Rows:
                 known = self._old.pop(key, None)
                 if known is not None:
                     self._young[key] = known
+                elif self._is_new(connection, shard, key):
+                    continue
                 elif self._by_value:
                     missing.setdefault(key[:2], []).append(key[2])
                 else:
