@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from headgate.console import (
+    alerts,
     audit,
     calls,
     entry,
@@ -28,6 +29,7 @@ PAGES: tuple[Page, ...] = (
     *traces.PAGES,
     *models.PAGES,
     *spend.PAGES,
+    *alerts.PAGES,
     *playground.PAGES,
     *keys.PAGES,
     *limits.PAGES,
