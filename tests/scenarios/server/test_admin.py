@@ -31,7 +31,8 @@ from .stage import LIVELY, memory
 def office(up: Upstream, fresh: Callable[[str], pathlib.Path]) -> Iterator[Gateway]:
     """A gateway with one worker, which is administered."""
     config = LIVELY.format(port=up.port).replace("drain_seconds: 1", "drain_seconds: 1, body_seconds: 0.4")
-    one = Gateway(fresh("office"), config + "data: {payloads: full}\n")
+    alerts = "alerts: {rules: {failing: {kind: error_rate}}}\n"
+    one = Gateway(fresh("office"), config + "data: {payloads: full}\n" + alerts)
     yield one
     if one.process.poll() is None:
         one.stop(signal.SIGKILL)
@@ -79,12 +80,17 @@ def fill(route: Route, boss: Desk, record: str) -> tuple[str, object]:
         gone.renew([])
         gone.disconnect()
         path = path.replace("{worker}", f"worker-{number}")
+    silence = {"rule": "failing", "subject": f"none-{number}", "until": "1h"}
+    if "/silences/{id}" in path:
+        path = path.replace("{id}", str(boss.post("/alerts/silences", **silence)["id"]))
     path = path.replace("{id}", record)
     bodies = {
         "create_key": {"name": "new"},
         "update_key": {"metadata": {"ticket": "1"}},
         "rotate_key": {"overlap": "0s"},
         "set_limit": limit,
+        "create_alert_silence": silence,
+        "test_alert": {"rule": "failing"},
         "write_off_worker": {"force": True},
         "create_team": {"name": f"team {number}"},
         "create_user": {"name": f"user {number}"},

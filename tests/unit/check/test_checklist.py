@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable
@@ -95,7 +96,8 @@ def run(tmp_path: Path, *arguments: str, config: str = READY) -> tuple[int, dict
     options = ["--config", str(tmp_path / "headgate.yaml"), "--format", "json"]
     if (tmp_path / "data").exists():
         options += ["--data", str(tmp_path / "data")]
-    result = CliRunner().invoke(check, [*options, *arguments], catch_exceptions=False, standalone_mode=False)
+    with contextlib.chdir(tmp_path):  # where the tests run there may be a data directory of somebody's
+        result = CliRunner().invoke(check, [*options, *arguments], catch_exceptions=False, standalone_mode=False)
     return result.return_value, {item["id"]: item for item in json.loads(result.stdout)["items"]}
 
 
