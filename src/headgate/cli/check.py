@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from headgate.cli.options import common, overrides
 from headgate.core.errors import ConfigError, HeadgateError
+
+if TYPE_CHECKING:
+    from headgate.config.settings import Settings
+
+_UNSET = re.compile(r"environment variable (\w+) is not set")
 
 
 @click.command()
@@ -25,10 +33,9 @@ def check(config: str | None, data: str | None, days: float, strict: bool, form:
     from headgate.check.checklist import ask, failures, plain, show_text
     from headgate.check.facts import gather
     from headgate.cli.tables import print_json
-    from headgate.config.load import load_settings
 
     try:
-        settings = load_settings(config, overrides=overrides(data__dir=("--data", data)))
+        settings = _settings(config, data)
         _exists(data)
         facts = gather(settings, days=days)
     except (HeadgateError, SQLAlchemyError) as error:
@@ -40,6 +47,26 @@ def check(config: str | None, data: str | None, days: float, strict: bool, form:
     else:
         print(show_text(items, strict=strict))
     return 1 if failures(items, strict=strict) else 0
+
+
+def _settings(config: str | None, data: str | None) -> Settings:
+    """Reads the configuration as the gateway has it: secrets of its own environment are not needed."""
+    from headgate.config.load import load_settings
+
+    environ = dict(os.environ)
+    while True:
+        try:
+            return load_settings(config, overrides=overrides(data__dir=("--data", data)), environ=environ)
+        except ConfigError as error:
+            missing = set(_UNSET.findall(error.message)) - environ.keys()
+            if not missing:
+                raise
+            for name in sorted(missing):
+                print(
+                    f"note: {name} is not set here; checked as if it were, as in the gateway's environment",
+                    file=sys.stderr,
+                )
+                environ[name] = "not-set-here"
 
 
 def _exists(data: str | None) -> None:

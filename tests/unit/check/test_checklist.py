@@ -148,6 +148,15 @@ def test_limits_in_the_store_count(tmp_path: Path) -> None:
     assert items["user-rates"]["figures"]["refused"] == 1
 
 
+def test_a_secret_of_the_gateways_own_environment_is_not_needed(tmp_path: Path) -> None:
+    """A provider's key may be in the gateway's environment alone. Other faults still end the check."""
+    _, items = run(tmp_path, config=READY.replace("key: none", "key: env:NOWHERE_SET_KEY", 1))
+    assert "keys" in items
+    (tmp_path / "headgate.yaml").write_text("providers: {one: {type: nothing}}\n")
+    options = ["--config", str(tmp_path / "headgate.yaml")]
+    assert CliRunner().invoke(check, options, standalone_mode=False).return_value == 2
+
+
 def test_a_fresh_gateway_is_told_what_to_mend(tmp_path: Path) -> None:
     """Without records an item is n/a, never a pass; what fails has a mend; ``--strict`` fails the unproven."""
     code, items = run(tmp_path)
