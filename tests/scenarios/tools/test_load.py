@@ -172,7 +172,7 @@ def test_nothing_listens() -> None:
 
 def test_too_many_at_once_are_counted_not_made(upstream: Start) -> None:
     """The load's memory is bounded: what would go beyond is a failure that says so."""
-    run = play(upstream(_hang).port, steady(10, 0.001), timeout=0.5, most_open=4)
+    run = play(upstream(_hang).port, steady(10, 0.01), timeout=1.0, most_open=4)
     assert (run.tally.started, run.tally.skipped) == (4, 6)
     assert run.tally.errors["not sent: too many calls under way"] == 6
 
