@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from headgate.cli.database import open_records
+from headgate.cli.filters import add_options, whose_options
 from headgate.cli.options import common
 from headgate.cli.tables import print_csv, print_json, print_table
 from headgate.core.price import show_cost, show_dollars
@@ -28,20 +29,12 @@ def feedback() -> None:
 
 
 def _filters(command: Callable[..., Any]) -> Callable[..., Any]:
-    options = (
+    return add_options(
+        command,
         click.option("--since", metavar="TIME", help="Of calls since then: 1h, 7d, or a date (UTC) [7d]."),
         click.option("--until", metavar="TIME", help="Of calls before then."),
-        click.option("--key", help="Of calls with this key, by id or name."),
-        click.option("--user", help="Of this user's calls."),
-        click.option("--team", help="Of this team's calls."),
-        click.option("--feature", help="Of this feature's calls."),
-        click.option("--prompt", help="Of calls with this prompt."),
-        click.option("--model", help="Of calls for this model."),
-        click.option("--deployment", help="Of calls that this deployment answered or was tried for."),
+        whose_options("Of"),
     )
-    for option in reversed(options):
-        command = option(command)
-    return command
 
 
 @feedback.command("list")

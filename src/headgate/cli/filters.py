@@ -16,18 +16,37 @@ if TYPE_CHECKING:
 OUTCOMES = ("completed", "failed", "cancelled", "refused")
 
 
+_Option = Callable[[Callable[..., Any]], Callable[..., Any]]
+_TRIED = "calls that this deployment answered or was tried for."
+
+
+def whose_options(word: str = "Only", *, deployment: str = _TRIED) -> _Option:
+    """Returns what adds the options that say whose calls, and which; ``word`` begins what each is told to do."""
+    options: tuple[_Option, ...] = (
+        click.option("--key", help=f"{word} calls with this key, by id or name."),
+        click.option("--user", help=f"{word} this user's calls."),
+        click.option("--team", help=f"{word} this team's calls."),
+        click.option("--feature", help=f"{word} this feature's calls."),
+        click.option("--prompt", help=f"{word} calls with this prompt, by the name they gave it."),
+        click.option("--model", help=f"{word} calls for this model."),
+        click.option("--deployment", help=f"{word} {deployment}"),
+    )
+    return lambda command: add_options(command, *options)
+
+
+def add_options(command: Callable[..., Any], *options: _Option) -> Callable[..., Any]:
+    """Adds options to a command; its help shows them in this order."""
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds the filter options; ``make_filters`` takes what they give, but for ``text``."""
-    options = (
+    options: tuple[_Option, ...] = (
         click.option("--since", metavar="TIME", help="Only calls since then: 90s, 30m, 1h, 7d, or a date (UTC)."),
         click.option("--until", metavar="TIME", help="Only calls before then."),
-        click.option("--key", help="Only calls with this key, by id or name."),
-        click.option("--user", help="Only this user's calls."),
-        click.option("--team", help="Only this team's calls."),
-        click.option("--feature", help="Only this feature's calls."),
-        click.option("--prompt", help="Only calls with this prompt, by the name they gave it."),
-        click.option("--model", help="Only calls for this model."),
-        click.option("--deployment", help="Only calls that this deployment answered or was tried for."),
+        whose_options(),
         click.option("--outcome", type=click.Choice(OUTCOMES), help="Only calls that ended so."),
         click.option("--status", type=int, metavar="CODE", help="An HTTP status; 5 means 500 to 599."),
         click.option("--error", metavar="CODE", help="Only calls with this error code; '*' for any error."),
@@ -40,9 +59,7 @@ def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--text", metavar="WORDS", help='Only calls that say so: word "some words" begin* -not.'),
         click.option("--id", "id_prefix", metavar="PREFIX", help="Only calls whose id begins so."),
     )
-    for option in reversed(options):
-        command = option(command)
-    return command
+    return add_options(command, *options)
 
 
 def make_filters(tags: tuple[str, ...], since: str | None, until: str | None, **plain: Any) -> Filters:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from headgate.cli.database import open_records
+from headgate.cli.filters import whose_options
 from headgate.cli.options import common
 from headgate.cli.tables import print_csv, print_json, print_table
 from headgate.core.price import show_cost, show_dollars, show_money
@@ -35,13 +36,7 @@ _FIELDS = (
 )
 @click.option("--since", metavar="TIME", help="From then on: 1h, 7d, or a date (UTC) [this month].")
 @click.option("--until", metavar="TIME", help="Before then.")
-@click.option("--key", help="Only calls with this key, by id or name.")
-@click.option("--user", help="Only this user's calls.")
-@click.option("--team", help="Only this team's calls.")
-@click.option("--feature", help="Only this feature's calls.")
-@click.option("--prompt", help="Only calls with this prompt.")
-@click.option("--model", help="Only calls for this model.")
-@click.option("--deployment", help="Only calls that this deployment answered or was tried for.")
+@whose_options()
 @click.option(
     "--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", help="Output form [table]."
 )

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 from urllib.parse import parse_qsl, quote
 
 import msgspec
-from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from starlette import types
 from starlette.applications import Starlette
@@ -30,8 +27,8 @@ from headgate.core.errors import BadRequest, Forbidden, HeadgateError, Unauthent
 from headgate.core.terms import has_role
 from headgate.pipeline.auth import client_address
 from headgate.stores.data import DataDir
+from headgate.stores.store_desk import StoreDesk
 
-THREADS = 4
 WAITING = 64
 """Requests at once, beyond which more are turned away: looking must not starve the data plane."""
 FORM_LIMIT = 1024 * 1024
@@ -56,7 +53,7 @@ _log = logging.getLogger("headgate.console")
 StatusOf = Callable[[HeadgateError | None], int]
 
 
-class Console:
+class Console(StoreDesk):
     """The application, and what all its pages share (``page.Desk``)."""
 
     def __init__(
@@ -68,14 +65,11 @@ class Console:
         keyless: whether keyless mode may exist here.
         status_of: picks the HTTP status of an error.
         """
+        super().__init__(data, "headgate-console")
         self._core = core
-        self._data = data
         self._door = Door(keyless)
         self._status_of = status_of
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="headgate-console")
         self._open = 0
-        self._engine: Engine | None = None
-        self._opening = threading.Lock()
         pages: dict[str, dict[str, Page]] = {}
         for page in PAGES:
             pages.setdefault(page.path, {})[page.method] = page
@@ -106,22 +100,6 @@ class Console:
         if core is None:
             raise Unavailable("The gateway is shutting down.", code="draining", retry_after=1)
         return core
-
-    @property
-    def engine(self) -> Engine:
-        """The store; opened when first asked for, on the thread that asks."""
-        with self._opening:
-            if self._engine is None:
-                if self._data is None:
-                    raise Unavailable("This gateway has no store.", code="store_unavailable")
-                self._engine = self._data.open_engine()
-            return self._engine
-
-    def close(self) -> None:
-        """Waits for what is under way, then lets go of the store."""
-        self._threads.shutdown()
-        if self._engine is not None:
-            self._engine.dispose()
 
     # requests
 
@@ -201,7 +179,7 @@ class Console:
                     f"the database does not answer ({type(cause).__name__})", code="store_unavailable"
                 ) from error
 
-        return await asyncio.get_running_loop().run_in_executor(self._threads, run)
+        return await asyncio.get_running_loop().run_in_executor(self.threads, run)
 
     def _show(self, view: View, page: Page, visitor: Visitor | None, request: Request) -> bytes:
         """Renders a page in its frame."""

@@ -6,10 +6,9 @@ from collections.abc import Callable
 
 from headgate.core.leases import Ask, Cells, Told, WindowKey
 from headgate.core.rule import LimitRule
-from headgate.pipeline.local_meter import window_end, window_start
+from headgate.pipeline.local_meter import PLACES, window_end, window_start
 from headgate.pipeline.meter import Amounts
 
-PLACES = {"dollars": 0, "tokens": 1, "input_tokens": 2, "output_tokens": 3, "requests": 0, "concurrency": 0}
 AHEAD_S = 1.5
 """For so many seconds' use, at the present rate, a worker holds what it has not used yet, near the end of a limit."""
 PLENTY_S = 240.0

@@ -343,14 +343,13 @@ class LeaseMeter:
         _log.error("this worker's leases were written off, or the database is another one: limits are asked for anew")
         stored = self.now_ns()
         for lease, window in list(self._leases.items()):
+            if lease.slot < 0:
+                continue
+            # Its place in the meter file stays taken: calls under way still write to it.
             del self._leases[lease]
-            if lease.slot >= 0:
-                # Its place in the meter file stays taken: calls under way still write to it.
-                lease.idle = -lease.granted
-                if window.lease is lease:
-                    window.roll(stored)
-            else:
-                self._leases[lease] = window
+            lease.idle = -lease.granted
+            if window.lease is lease:
+                window.roll(stored)
 
     def _away(self) -> Unavailable:
         return Unavailable(

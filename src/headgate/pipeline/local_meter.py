@@ -12,7 +12,8 @@ from headgate.core.price import show_money
 from headgate.core.rule import ATTEMPT_UNITS, LimitRule
 from headgate.pipeline.meter import Amounts
 
-_PLACES = {"dollars": 0, "tokens": 1, "input_tokens": 2, "output_tokens": 3, "requests": 0, "concurrency": 0}
+PLACES = {"dollars": 0, "tokens": 1, "input_tokens": 2, "output_tokens": 3, "requests": 0, "concurrency": 0}
+"""Which of the amounts a window of each unit counts."""
 _SECONDS = {"minute": 60, "hour": 3600, "day": 86_400}
 _NANO = 10**9
 
@@ -33,7 +34,7 @@ class LocalWindow:
     def __init__(self, rule: LimitRule, amount: int, clock: Clock) -> None:
         self.rule = rule
         self.amount = amount
-        self.place = _PLACES[rule.unit]
+        self.place = PLACES[rule.unit]
         self.used = 0
         self.end = 0
         self._time_ns = clock.time_ns

@@ -5,13 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import threading
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 import msgspec
-from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from starlette import types
 from starlette.applications import Starlette
@@ -34,8 +31,8 @@ from headgate.server.status import status_of
 from headgate.stores.change import Once
 from headgate.stores.data import DataDir
 from headgate.stores.registry import Registry
+from headgate.stores.store_desk import StoreDesk
 
-THREADS = 4
 WAITING = 64
 """Requests at once, beyond which more are turned away: administration must not starve the data plane."""
 
@@ -47,7 +44,7 @@ _log = logging.getLogger("headgate.admin")
 _Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-class Admin:
+class Admin(StoreDesk):
     """The application, and what all its requests share (``route.Desk``)."""
 
     def __init__(
@@ -59,14 +56,11 @@ class Admin:
         keyless: whether keyless mode may exist here.
         limits: returns those of client connections, as they are now.
         """
+        super().__init__(data, "headgate-admin")
         self._core = core
-        self._data = data
         self._keyless = keyless
         self._limits = limits
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="headgate-admin")
         self._open = 0
-        self._engine: Engine | None = None
-        self._opening = threading.Lock()
         self._asgi = Starlette(
             routes=[
                 StarletteRoute(ROOT + path, self._endpoint(rows), methods=list(rows))
@@ -87,22 +81,6 @@ class Admin:
         if core is None:
             raise Unavailable("The gateway is shutting down; send the request again.", code="draining", retry_after=1)
         return core
-
-    @property
-    def engine(self) -> Engine:
-        """The store; opened when first asked for, on the thread that asks."""
-        with self._opening:
-            if self._engine is None:
-                if self._data is None:
-                    raise Unavailable("This gateway has no store.", code="store_unavailable")
-                self._engine = self._data.open_engine()
-            return self._engine
-
-    def close(self) -> None:
-        """Waits for what is under way, then lets go of the store."""
-        self._threads.shutdown()
-        if self._engine is not None:
-            self._engine.dispose()
 
     def _endpoint(self, rows: dict[str, Route]) -> _Endpoint:
         async def answer(request: Request) -> Response:
@@ -153,7 +131,7 @@ class Admin:
                         core.keys.refresh()
                 return result, registry.replayed
 
-            result, replayed = await asyncio.get_running_loop().run_in_executor(self._threads, work)
+            result, replayed = await asyncio.get_running_loop().run_in_executor(self.threads, work)
         finally:
             self._open -= 1
         more = {"idempotency-replayed": "true"} if replayed else {}

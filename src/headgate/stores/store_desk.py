@@ -1,0 +1,47 @@
+"""StoreDesk: what admin API and console stand on: the store, opened when first needed, and threads to use it on."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from sqlalchemy import Engine
+
+from headgate.core.errors import Unavailable
+from headgate.stores.data import DataDir
+
+THREADS = 4
+
+
+class StoreDesk:
+    """One application's own: its threads and its connections are not another's to use up.
+
+    Attributes:
+        threads: where whatever may block is done.
+    """
+
+    def __init__(self, data: DataDir | None, name: str) -> None:
+        """Args:
+        data: the data directory, None for a gateway without one.
+        name: what the threads are called.
+        """
+        self.threads = ThreadPoolExecutor(THREADS, thread_name_prefix=name)
+        self._data = data
+        self._engine: Engine | None = None
+        self._opening = threading.Lock()
+
+    @property
+    def engine(self) -> Engine:
+        """The store; opened when first asked for, on the thread that asks."""
+        with self._opening:
+            if self._engine is None:
+                if self._data is None:
+                    raise Unavailable("This gateway has no store.", code="store_unavailable")
+                self._engine = self._data.open_engine()
+            return self._engine
+
+    def close(self) -> None:
+        """Waits for what is under way, then lets go of the store."""
+        self.threads.shutdown()
+        if self._engine is not None:
+            self._engine.dispose()
