@@ -79,7 +79,7 @@ def cost_alerts(facts: Facts) -> Item:
     if facts.messages.given_up:
         return line.failed(
             f"{count(facts.messages.given_up, 'message')} could not be delivered in {facts.days:g} days",
-            "recorder.log in the data directory says why",
+            "headgate alerts history says which, and why; headgate alerts test RULE tries its receivers",
             **figures,
         )
     return line.passed(f"{some(heard)}; {count(facts.messages.delivered, 'message')} in {facts.days:g} days", **figures)

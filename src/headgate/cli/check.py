@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -14,8 +12,6 @@ from headgate.core.errors import ConfigError, HeadgateError
 
 if TYPE_CHECKING:
     from headgate.config.settings import Settings
-
-_UNSET = re.compile(r"environment variable (\w+) is not set")
 
 
 @click.command()
@@ -51,22 +47,12 @@ def check(config: str | None, data: str | None, days: float, strict: bool, form:
 
 def _settings(config: str | None, data: str | None) -> Settings:
     """Reads the configuration as the gateway has it: secrets of its own environment are not needed."""
-    from headgate.config.load import load_settings
+    from headgate.config.load import load
 
-    environ = dict(os.environ)
-    while True:
-        try:
-            return load_settings(config, overrides=overrides(data__dir=("--data", data)), environ=environ)
-        except ConfigError as error:
-            missing = set(_UNSET.findall(error.message)) - environ.keys()
-            if not missing:
-                raise
-            for name in sorted(missing):
-                print(
-                    f"note: {name} is not set here; checked as if it were, as in the gateway's environment",
-                    file=sys.stderr,
-                )
-                environ[name] = "not-set-here"
+    loaded = load(config, overrides=overrides(data__dir=("--data", data)), secrets="placeholders")
+    for reference in loaded.absent:
+        print(f"note: {reference} is not here; checked as if it were, as where the gateway runs", file=sys.stderr)
+    return loaded.settings
 
 
 def _exists(data: str | None) -> None:

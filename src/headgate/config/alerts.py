@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import pathlib
 import re
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -16,9 +14,9 @@ from headgate.config.rule import Rule
 from headgate.core.alert import SPIKES, AlertPlan, AlertRule, Kind, Receiver, Severity
 from headgate.core.errors import ConfigError
 from headgate.core.rule import LimitRule
-from headgate.providers.secret import Secret
 
 if TYPE_CHECKING:
+    from headgate.config.keyhole import Keyhole
     from headgate.config.ledger import Ledger
 
 BY = ("key", "user", "team", "feature", "model", "deployment", "prompt")
@@ -207,8 +205,7 @@ class AlertsConfig(msgspec.Struct, frozen=True, kw_only=True):
 def read_alerts(
     written: AlertsConfig,
     ledger: Ledger,
-    base: pathlib.Path,
-    environ: Mapping[str, str],
+    keyhole: Keyhole,
     limits: tuple[LimitRule, ...] = (),
 ) -> AlertPlan | None:
     """Returns the plan that was written, None where no rule is; what is wrong is told.
@@ -216,11 +213,10 @@ def read_alerts(
     Args:
         written: the section ``alerts``.
         ledger: hears what is wrong.
-        base: the file's folder, for relative secret files.
-        environ: the environment.
+        keyhole: looks for secrets.
         limits: those of the configuration.
     """
-    receivers = [_receiver(name, one, ledger, base, environ) for name, one in written.receivers.items()]
+    receivers = [_receiver(name, one, ledger, keyhole) for name, one in written.receivers.items()]
     receivers = receivers or [Receiver(name=LOG, kind="log")]
     known = [one.name for one in receivers]
     rules = [_rule(name, one, known, ledger) for name, one in written.rules.items()]
@@ -234,9 +230,7 @@ def read_alerts(
     )
 
 
-def _receiver(
-    name: str, one: ReceiverConfig, ledger: Ledger, base: pathlib.Path, environ: Mapping[str, str]
-) -> Receiver:
+def _receiver(name: str, one: ReceiverConfig, ledger: Ledger, keyhole: Keyhole) -> Receiver:
     path = join("alerts.receivers", name)
     for field, message in _wrong_receiver(one):
         ledger.tell_more(f"{path}.{field}" if f"{path}.{field}" in ledger.lines else path, message)
@@ -245,7 +239,7 @@ def _receiver(
         places[field] = text = getattr(one, field)
         if is_reference(text) and not ledger.known_bad(f"{path}.{field}"):
             try:
-                places[field] = Secret.resolve(text, environ, base.absolute()).reference
+                places[field] = keyhole.find(text).reference
             except ConfigError as error:
                 ledger.tell(f"{path}.{field}", error.message)
     return Receiver(

@@ -197,7 +197,7 @@ def _database(settings: Settings) -> str:
 
 
 def _secret(secret: Secret) -> str:
-    return f"{secret.reference} (set)"
+    return f"{secret.reference} ({'not set here' if secret.absent else 'set'})"
 
 
 def _text(path: str, value: Any) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import pathlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from headgate.config.alerts import AlertsConfig, read_alerts
+from headgate.config.keyhole import Keyhole
 from headgate.config.ledger import Ledger, Origin
 from headgate.config.nodes import Node, Problem
 from headgate.config.reader import Reader
@@ -24,11 +25,19 @@ DEFAULT_FILE = "headgate.yaml"
 DATABASE_VARIABLE = "HEADGATE_DATABASE_URL"
 
 
+Secrets = Literal["required", "placeholders"]
+"""What becomes of a secret that is not there: an error, or a ``Secret`` that is ``absent``."""
+
+
 class Loaded(msgspec.Struct, frozen=True):
-    """Settings, and where each value came from (by its path; what is missing is a default)."""
+    """Settings, and where each value came from (by its path; what is missing is a default).
+
+    ``absent`` are the references of secrets that are not there, each once; none where they are required.
+    """
 
     settings: Settings
     origins: dict[str, Origin]
+    absent: tuple[str, ...] = ()
 
 
 def load_settings(
@@ -37,9 +46,10 @@ def load_settings(
     text: str | None = None,
     overrides: Mapping[str, tuple[str, Any]] | None = None,
     environ: Mapping[str, str] | None = None,
+    secrets: Secrets = "required",
 ) -> Settings:
     """Returns the settings; see ``load``."""
-    return load(config, text=text, overrides=overrides, environ=environ).settings
+    return load(config, text=text, overrides=overrides, environ=environ, secrets=secrets).settings
 
 
 def load(
@@ -48,6 +58,7 @@ def load(
     text: str | None = None,
     overrides: Mapping[str, tuple[str, Any]] | None = None,
     environ: Mapping[str, str] | None = None,
+    secrets: Secrets = "required",
 ) -> Loaded:
     """Reads everything and checks it.
 
@@ -57,6 +68,8 @@ def load(
         overrides: ``{"server.port": ("--port", 9000)}``: from the command line, stronger than file and
             environment. Values as YAML would have them.
         environ: the environment; None is ``os.environ``.
+        secrets: ``"placeholders"`` reads a configuration where the secrets of its gateway are not: each that is missing
+            is a ``Secret`` that is ``absent``. What opens the database is needed all the same.
 
     Raises:
         ConfigError: with one line for everything that is wrong: ``file:line: path: message``.
@@ -68,7 +81,8 @@ def load(
     written = reader.read(_parse(data, source, problems), Config) if data is not None else Config()
     base = path.parent if path is not None else pathlib.Path.cwd()
     ledger = Ledger(reader, source)
-    resolver = Resolver(written, ledger, base, env)
+    keyhole = Keyhole(env, base, placeholders=secrets == "placeholders")
+    resolver = Resolver(written, ledger, keyhole)
     resolver.override("data.dir", "HEADGATE_DATA", env.get("HEADGATE_DATA"), environment=True)
     resolver.override("data.database", DATABASE_VARIABLE, _database_reference(env), environment=True)
     for target, (name, value) in (overrides or {}).items():
@@ -77,7 +91,7 @@ def load(
     if problems:
         problems.sort(key=lambda problem: problem.line)
         raise ConfigError("\n".join(problem.show(source) for problem in problems))
-    return Loaded(settings, ledger.origins)
+    return Loaded(settings, ledger.origins, tuple(keyhole.absent))
 
 
 def find_file(
@@ -158,7 +172,7 @@ def find_alerts(
     reader = Reader(problems)
     written = reader.value(section, AlertsConfig, Rule(""), "alerts")
     base = pathlib.Path.cwd() if path is None else path.parent
-    plan = None if problems else read_alerts(written, Ledger(reader, source), base, env)
+    plan = None if problems else read_alerts(written, Ledger(reader, source), Keyhole(env, base))
     if problems:
         raise ConfigError("\n".join(problem.show(source) for problem in problems))
     return plan

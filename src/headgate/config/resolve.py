@@ -10,6 +10,7 @@ import msgspec
 
 from headgate.config.alerts import read_alerts
 from headgate.config.checks import is_reference
+from headgate.config.keyhole import Keyhole
 from headgate.config.ledger import Ledger, Origin
 from headgate.config.limits import read_limits
 from headgate.config.nodes import Node, join
@@ -50,11 +51,12 @@ def find_database(written: str, environ: Mapping[str, str], base: pathlib.Path) 
 class Resolver:
     """Makes Settings of what was written. Everything wrong is told to the ledger."""
 
-    def __init__(self, written: Config, ledger: Ledger, base: pathlib.Path, environ: Mapping[str, str]) -> None:
+    def __init__(self, written: Config, ledger: Ledger, keyhole: Keyhole) -> None:
         self._written = written
         self._ledger = ledger
-        self._base = base
-        self._environ = environ
+        self._keyhole = keyhole
+        self._base = keyhole.base
+        self._environ = keyhole.environ
         self._overrides: dict[str, dict[str, Any]] = {"server": {}, "data": {}}
 
     def override(self, path: str, name: str, value: Any, *, environment: bool = False) -> None:
@@ -105,7 +107,7 @@ class Resolver:
             estimate=written.estimate,
             limits=limits,
             leases=written.leases,
-            alerts=read_alerts(written.alerts, self._ledger, self._base, self._environ, limits),
+            alerts=read_alerts(written.alerts, self._ledger, self._keyhole, limits),
         )
 
     # providers
@@ -227,6 +229,8 @@ class Resolver:
             return None
         found = find_key(row, self._environ)
         if found is None:
+            if row.key_required and self._keyhole.placeholders:
+                return self._keyhole.stand_in(f"env:{row.key_env[0]}")
             if row.key_required:
                 self._ledger.tell(
                     path, f"no key for {row.title}: set {names}, or write `key: env:NAME` or `key: file:/path`"
@@ -237,7 +241,7 @@ class Resolver:
 
     def _secret(self, reference: str, path: str) -> Secret | None:
         try:
-            return Secret.resolve(reference, self._environ, self._base)
+            return self._keyhole.find(reference)
         except ConfigError as error:
             message = error.message
             if reference.startswith("env:") and reference[4:] not in self._environ:

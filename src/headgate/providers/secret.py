@@ -15,12 +15,14 @@ class Secret:
 
     Attributes:
         reference: where it lives, e.g. ``"env:OPENAI_API_KEY"`` or ``"file:/run/secrets/openai"``.
+        absent: it is not there; this stands in its place, for a look at the configuration elsewhere than where it runs.
     """
 
-    __slots__ = ("_value", "reference")
+    __slots__ = ("_value", "absent", "reference")
 
-    def __init__(self, reference: str, value: str) -> None:
+    def __init__(self, reference: str, value: str, *, absent: bool = False) -> None:
         self.reference = reference
+        self.absent = absent
         self._value = value
 
     @classmethod
@@ -44,7 +46,13 @@ class Secret:
         )
 
     def reveal(self) -> str:
-        """Returns the value, to be put on a wire and nowhere else."""
+        """Returns the value, to be put on a wire and nowhere else.
+
+        Raises:
+            ConfigError: it is ``absent``.
+        """
+        if self.absent:
+            raise ConfigError(f"the secret {self.reference} is not there", code="missing_secret")
         return self._value
 
     def refresh(self) -> bool:
@@ -57,7 +65,7 @@ class Secret:
             return False
         value = _read(self.reference.removeprefix("file:"))
         changed = value != self._value
-        self._value = value
+        self._value, self.absent = value, False
         return changed
 
     def __repr__(self) -> str:

@@ -152,6 +152,8 @@ def test_a_secret_of_the_gateways_own_environment_is_not_needed(tmp_path: Path) 
     """A provider's key may be in the gateway's environment alone. Other faults still end the check."""
     _, items = run(tmp_path, config=READY.replace("key: none", "key: env:NOWHERE_SET_KEY", 1))
     assert "keys" in items
+    told = CliRunner().invoke(check, ["--config", str(tmp_path / "headgate.yaml")], standalone_mode=False)
+    assert "note: env:NOWHERE_SET_KEY is not here" in told.stderr
     (tmp_path / "headgate.yaml").write_text("providers: {one: {type: nothing}}\n")
     options = ["--config", str(tmp_path / "headgate.yaml")]
     assert CliRunner().invoke(check, options, standalone_mode=False).return_value == 2
