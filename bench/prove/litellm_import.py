@@ -106,7 +106,7 @@ def main() -> int:
     print(*broken, *unsaid, *leaked, sep="\n")
     print(report.bar_lines(bars))
     about = f"{(__doc__ or '').split(chr(10) * 2)[1].strip()} Read here: LiteLLM {version}."
-    report.save("litellm_import", TITLE, rows, bars, args.output, about=about, details={"not carried": named})
+    report.save("litellm_import", TITLE, rows, bars, args.output, about=about, details=[{"not carried": named}])
     return int(not all(bar["holds"] for bar in bars))
 
 

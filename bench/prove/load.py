@@ -5,6 +5,12 @@ The upstream is `headgate sim` at the pace of a provider (first token lognormal,
 priced as a small model. Every call of the trace is made, streamed, with its prompt's and its answer's length, at its
 time; times count from the intended start. The whole report lies beside the figures, as `load_report.json` and
 `load_report.html`.
+
+The gateway's own share of first content is told twice. *From outside* is from the sending of a request to the arrival
+of its first content at the load, less the upstream's time: it holds all that the gateway could cause, and all that the
+load, which runs beside it, makes itself wait. *By its own clock* is from the request's arrival to the handing on of
+its first content, less the upstream's time: it holds nothing of others, and nothing that kept a request from being
+read. The truth lies between the two; how late the load sent its calls tells how much of the first is its own.
 """
 
 from __future__ import annotations
@@ -23,6 +29,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from harness import report, rig
 
 TITLE = "The Azure trace at three times its speed, by headgate load"
+OWN_MS = 50
 TRACE = "traces/AzureLLMInferenceTrace_code.csv"
 _CONFIG = """
 providers:
@@ -78,20 +85,28 @@ def main() -> int:
             ("total", "whole answer"),
         )
     ]
-    own = found["own"]
-    rows.append(
+    own, lag = found["own"], found["times"]["lag"]
+    rows += [
         {
-            "time": "the gateway's own share of first content",
+            "time": "the gateway's own share of first content, from outside",
             **{f"{part}_ms": own[f"outside_{part}_ms"] for part in ("p50", "p95", "p99")},
-        }
-    )
+        },
+        {
+            "time": "the same by its own clock",
+            **{f"{part}_ms": own[f"inside_{part}_ms"] for part in ("p50", "p99")},
+        },
+        {
+            "time": "how late the load sent its calls",
+            **{f"{part}_ms": lag[part] for part in ("p50", "p95", "p99", "max")},
+        },
+    ]
     bars = judge(found)
     print(report.bar_lines(bars))
-    about = (__doc__ or "").split("\n\n")[1].strip()
+    about = (__doc__ or "").partition("\n\n")[2].strip()
     details = {
         key: found[key] for key in ("calls", "took_s", "calls_per_s", "per_minute", "errors_by_kind", "cost", "own")
     }
-    report.save("load", TITLE, rows, bars, args.output, about=about, details=details)
+    report.save("load", TITLE, rows, bars, args.output, about=about, details=[details])
     return int(not all(bar["holds"] for bar in bars))
 
 
@@ -99,14 +114,17 @@ def judge(found: dict[str, Any]) -> list[dict[str, Any]]:
     """Returns the bars."""
     own, first = found["own"], found["times"]["first_content"]["p99"]
     slow = own["slowest_own_ms"] / own["slowest_first_ms"]
-    part = own["outside_p99_ms"] / first
     shown = f"{own['slowest_own_ms']:.1f} ms of {own['slowest_first_ms']:.0f} ms, {slow:.1%}"
-    p99 = (
-        f"{own['outside_p99_ms']:.1f} ms to {first:.0f} ms, {part:.1%}; {own['inside_p99_ms']:.1f} ms by its own clock"
-    )
+    outside, inside = own["outside_p99_ms"], own["inside_p99_ms"]
     return [
         report.bar("calls that failed", "0", f"{found['errors']} of {found['calls']:,}", not found["errors"]),
-        report.bar("the gateway's own share at p99, to first content at p99", "≤ 10 %", p99, part <= 0.1),
+        report.bar(
+            "p99 of the gateway's own share, from outside",
+            f"≤ {OWN_MS} ms",
+            f"{outside:.1f} ms, of {first:.0f} ms that first content takes at p99",
+            outside <= OWN_MS,
+        ),
+        report.bar("the same by its own clock", f"≤ {OWN_MS} ms", f"{inside:.2f} ms", inside <= OWN_MS),
         report.bar("its share of the calls slower than p99", "≤ 5 %", shown, slow <= 0.05),
         report.bar("cost named", "yes", f"${found['cost']}", found["cost"] is not None),
     ]

@@ -58,6 +58,7 @@ def load(config: str | None, data: str | None, url: str | None, **options: Any) 
     Times count from the moment at which a call was meant to start. Exit code 1 where every call failed.
     """
     given = _Options(config, data, url, **options)
+    _check_places(given)
     with _store(given) as (directory, engine):
         report = _load(given, directory, engine)
     _write(report, given, directory)
@@ -89,6 +90,13 @@ class _Options:
         """Raises where another machine would be loaded that nobody agreed to load."""
         if not self._yes and not is_loopback(host):
             raise click.UsageError(f"{host} is another machine, and its calls may cost money: add --yes to load it")
+
+
+def _check_places(given: _Options) -> None:
+    """Raises where a report could not be written: better now than after the load."""
+    for name, file in (("--html", given.html), ("--json", given.json)):
+        if file is not None and (file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK)):
+            raise BadRequest(f"{name} can not be written: {file}", code="invalid_value", param=name)
 
 
 def _own_url(config: str | None) -> str:
@@ -245,23 +253,24 @@ def _write(report: Report, given: _Options, directory: DataDir | None) -> None:
     from headgate.load.page import render
     from headgate.load.report import lines, plain, rows
 
-    page = given.html
-    if directory is not None:
-        kept = keep_mark(directory.path, report)
-        page = page or kept.with_suffix(".html")
-    try:
-        if page is not None:
-            page.write_text(render(report))
-        if given.json is not None:
-            given.json.write_text(_json(report))
-    except OSError as error:
-        raise BadRequest(f"the report can not be written: {error.strerror}: {error.filename}") from error
+    # First of all what can not fail: a run of hours is not lost with the disk.
     if given.form == "json":
         print_json(plain(report))
     else:
         columns = ("FROM THE INTENDED START", "P50", "P95", "P99", "LONGEST")
         print_table(columns, rows(report), frozenset(columns[1:]))
         print("\n".join(lines(report)))
+    page = given.html
+    try:
+        if directory is not None:
+            kept = keep_mark(directory.path, report)
+            page = page or kept.with_suffix(".html")
+        if page is not None:
+            page.write_text(render(report))
+        if given.json is not None:
+            given.json.write_text(_json(report))
+    except OSError as error:
+        raise BadRequest(f"the report can not be written: {error.strerror}: {error.filename}") from error
     if page is not None:
         print(f"page: {page}", file=sys.stderr)
 

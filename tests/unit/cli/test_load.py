@@ -51,6 +51,8 @@ def said(*arguments: str) -> str:
         (["--trace", "t.csv", "--speed", "0"], "--speed"),
         (["--trace", "t.csv", "--stream", "2"], "--stream"),
         (["--trace", "t.csv", "--start", "60"], "no arrival is left"),
+        (["--trace", "t.csv", "--json", "absent/r.json"], "--json can not be written: absent/r.json"),
+        (["--trace", "t.csv", "--html", "."], "--html can not be written: ."),
     ],
 )
 def test_bad_input_is_refused_before_anything_is_loaded(
@@ -66,13 +68,18 @@ def test_bad_input_is_refused_before_anything_is_loaded(
 
 
 def test_a_report_that_can_not_be_written_is_told(here: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The load was made, and its figures are not lost in silence."""
+    """Where a folder goes away during the load, its figures are shown all the same."""
+    (here / "out").mkdir()
     done = threading.Event()
 
     async def play(self: Any, look: Any) -> None:
         self.tally.begin(0.0, 0.0)
+        (here / "out").rmdir()
         done.set()
 
     monkeypatch.setattr("headgate.load.run.Run.play", play)
-    assert "the report can not be written" in said("--trace", "t.csv", "--json", "absent/r.json")
+    result = CliRunner().invoke(load, ["--trace", "t.csv", "--json", "out/r.json"])
+    assert isinstance(result.exception, HeadgateError)
+    assert "the report can not be written" in result.exception.message
+    assert "FROM THE INTENDED START" in result.stdout
     assert done.is_set()
