@@ -129,6 +129,21 @@ def test_killed_at_any_step_every_record_is_there_once(
     assert list_segments(data.journal_path) == []
 
 
+def test_batches_grow_while_more_is_waiting(data: DataDir, engine: Engine) -> None:
+    """A recorder that is behind takes more at once, and small batches again when it has caught up."""
+    ids = write(data, 30)
+    recorder = Recorder(data, limit=4)
+    moved = []
+    while count := recorder.step():
+        moved.append(count)
+    assert moved == [4, 12, 12, 2]
+    ids += write(data, 6)
+    assert recorder.step() == 4
+    recorder.close()
+    drain(data, limit=4)
+    assert sorted(stored(engine)) == sorted(ids)
+
+
 @pytest.mark.parametrize("gone", [1, 5, 11, 12, 40])
 def test_a_torn_tail_is_waited_for_then_cut(data: DataDir, engine: Engine, gone: int) -> None:
     """The beginning of an entry waits while its writer lives; once its lock is free it is cut, and nothing else."""

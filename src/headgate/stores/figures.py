@@ -6,7 +6,9 @@ be added, so that the figures of two times, keys or machines make those of both.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from operator import add
 from typing import Any, NamedTuple
 
@@ -18,6 +20,7 @@ from headgate.stores.sketch import Sketch, bin_of
 _LARGEST = (1 << 31) - 1
 _DEAREST = 1 << 60
 _WORD = 100
+_MANY = 10
 _NO_TOKENS = frozenset({"count_tokens"})
 _NO_TEXT = frozenset({"count_tokens", "embeddings"})
 
@@ -212,7 +215,7 @@ class Figures:
         return self.failed / judged if judged else None
 
     def add(self, facts: Facts) -> None:
-        """Adds one call."""
+        """Adds one call; ``sum_of`` adds many sooner."""
         self.sums = list(map(add, self.sums, facts.counts))
         named = self.named
         for name in facts.named:
@@ -257,3 +260,20 @@ class Figures:
 
     def _numbers(self, kind: int) -> dict[int, int]:
         return {name >> 2: count for name, count in self.named.items() if isinstance(name, int) and name & 3 == kind}
+
+
+def sum_of(calls: Sequence[Facts]) -> Figures:
+    """Returns the figures of calls (at least one)."""
+    figures = Figures()
+    figures.named = named = dict.fromkeys(calls[0].named, 1)  # a call counts once for each
+    if len(calls) < _MANY:
+        sums: Any = calls[0].counts
+        for facts in calls[1:]:
+            sums = map(add, sums, facts.counts)
+            for name in facts.named:
+                named[name] = named.get(name, 0) + 1
+        figures.sums = list(sums)
+    else:
+        figures.sums = list(map(sum, zip(*[facts.counts for facts in calls], strict=True)))
+        figures.named = dict(Counter(chain.from_iterable([facts.named for facts in calls])))
+    return figures

@@ -7,13 +7,14 @@ of hours once they are over (see ``fold``). Read them by ``stats.StatsStore``, w
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, delete, func, insert, select, text, update
 
 from headgate.core.record import Record
-from headgate.stores.figures import Figures, facts_of
+from headgate.stores.figures import Facts, Figures, facts_of, sum_of
 from headgate.stores.rows import deployment_of
 from headgate.stores.schema import days, epoch, hours, minutes, rollup_shards
 
@@ -59,21 +60,26 @@ class Tally:
 
     def count(self, records: Iterable[Record]) -> None:
         """Adds Records."""
-        cells: dict[_Key, Figures] = {}
+        cells: defaultdict[_Key, list[Facts]] = defaultdict(list)
+        users: defaultdict[tuple[int, str], list[Facts]] = defaultdict(list)
         moves: list[tuple[_Key, dict[str, int]]] = []
         for record in records:
             deployment = deployment_of(record) or ""
             facts = facts_of(record, deployment)
             minute = record.time_ns // MINUTE_NS
             cell = (minute, record.model, deployment, record.outcome, facts.status)
-            key = (*cell, record.key_id, record.team, record.feature, record.prompt)
-            _into(cells, key).add(facts)
-            user = record.user
-            _into(self.hours, (_USER, minute // 60, clean_word(user) if user else "")).add(facts)
+            cells[(*cell, record.key_id, record.team, record.feature, record.prompt)].append(facts)
+            users[minute // 60, record.user].append(facts)
             if facts.moved:
                 moves.append((cell, facts.moved))
-        for key, figures in cells.items():
-            self._spread(key, figures)
+        for key, found in cells.items():
+            self._spread(key, sum_of(found))
+        for (hour, user), found in users.items():
+            name = (_USER, hour, clean_word(user))
+            if name in self.hours:
+                self.hours[name].merge(sum_of(found))
+            else:
+                self.hours[name] = sum_of(found)
         for cell, moved in moves:
             for place, cost in moved.items():
                 self._move(cell, cell[2], -cost)

@@ -49,7 +49,6 @@ class Tails:
     Args:
         directory: the journal.
         positions: offsets already stored, by segment.
-        limit: entries in a batch.
         byte_limit: bytes of segment in a batch, so that payloads do not pile up in memory.
         patience: seconds that something unreadable in a live segment may take to become readable.
     """
@@ -59,14 +58,12 @@ class Tails:
         directory: Path,
         positions: dict[str, int],
         *,
-        limit: int = 2000,
         byte_limit: int = 8 << 20,
         patience: float = _PATIENCE_S,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._directory = directory
         self._positions = positions
-        self._limit = limit
         self._byte_limit = byte_limit
         self._patience = patience
         self._monotonic = monotonic
@@ -74,8 +71,8 @@ class Tails:
         self._stuck: dict[str, tuple[int, float]] = {}
         self._turn = 0
 
-    def collect(self) -> Batch:
-        """Returns what there is to store now, and which segments end with it."""
+    def collect(self, limit: int) -> Batch:
+        """Returns what there is to store now, at most ``limit`` entries, and which segments end with it."""
         batch = Batch()
         names = [name for name, _ in list_segments(self._directory)]
         for gone in self._readers.keys() - set(names):
@@ -85,7 +82,7 @@ class Tails:
         for name in sorted(names[start:] + names[:start], key=lambda name: name.endswith(PAYLOADS)):
             reader = self._open(name)
             if reader is not None:
-                self._take(name, reader, batch)
+                self._take(name, reader, batch, limit)
         return batch
 
     def remove(self, name: str) -> None:
@@ -120,11 +117,11 @@ class Tails:
             self._readers[name] = reader
         return reader
 
-    def _take(self, name: str, reader: SegmentReader, batch: Batch) -> None:
+    def _take(self, name: str, reader: SegmentReader, batch: Batch, limit: int) -> None:
         start, moved = reader.offset, 0
         closed = reader.check_writer()
-        while batch.size < self._limit and moved < self._byte_limit:
-            entries = reader.read(self._limit - batch.size)
+        while batch.size < limit and moved < self._byte_limit:
+            entries = reader.read(limit - batch.size)
             if not entries and not (reader.stopped and self._pass_damage(name, reader)):
                 break
             for entry in entries:
