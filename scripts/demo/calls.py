@@ -10,7 +10,9 @@ from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
 
 from cast import CUSTOMERS, EPISODES, FEATURES, PEOPLE, Episode, Feature
+from opinions import opinion
 
+from headgate.core.feedback import Feedback
 from headgate.core.price import Price
 from headgate.core.record import AttemptRecord, Record, sum_costs
 from headgate.core.usage import Usage
@@ -31,11 +33,12 @@ _TOO_LONG = Episode(
 
 
 class Drawn(NamedTuple):
-    """One call: its Record, and the bytes of request and answer where they are kept."""
+    """One call: its Record, the bytes of request and answer where they are kept, and what the caller thought of it."""
 
     record: Record
     request: bytes | None = None
     response: bytes | None = None
+    judgement: Feedback | None = None
 
 
 class World:
@@ -210,10 +213,11 @@ class World:
         request = _request(record, feature, question)
         response = _response(record, feature, answer, usage) if record.outcome == "completed" else b""
         record.request_bytes, record.response_bytes = len(request), len(response)
+        judgement = opinion(self._chance, record, feature, self._now_ns)
         if not response or self._now_ns - record.time_ns > PAYLOAD_HOURS * HOUR_NS:
-            return Drawn(record)
+            return Drawn(record, judgement=judgement)
         record.payloads = "full"
-        return Drawn(record, request, response)
+        return Drawn(record, request, response, judgement)
 
 
 def chance_us(chance: random.Random, low: float, high: float) -> int:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from cast import CUSTOMERS, FEATURES, Feature
 
 _PATHS = {"openai_chat": "/v1/chat/completions", "anthropic": "/v1/messages", "embeddings": "/v1/embeddings"}
+_JUDGED, _PLEASED = 0.15, 0.9
+"""Which share of answers somebody judges, and which share of those is liked."""
 
 
 def wait_until_open(port: int, seconds: float = 30.0) -> None:
@@ -65,6 +67,12 @@ def _call(port: int, key: str, feature: Feature, chance: random.Random) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("POST", _PATHS[feature.dialect], json.dumps(body), headers)
-        connection.getresponse().read()
+        answer = connection.getresponse()
+        answer.read()
+        if answer.status == 200 and feature.people == "customers" and feature.output and chance.random() < _JUDGED:
+            score = 1 if chance.random() < _PLEASED else 0
+            judged = json.dumps({"id": answer.headers["x-headgate-id"], "score": score})
+            connection.request("POST", "/v1/feedback", judged, headers)
+            connection.getresponse().read()
     finally:
         connection.close()

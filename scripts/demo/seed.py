@@ -117,7 +117,8 @@ def _store(ingest: Ingest, world: World, calls: int, days: int) -> int:
             for one in batch
             if one.request is not None and one.response is not None
         ]
-        ingest.store([one.record for one in batch], bodies, {}, refused.append)
+        judgements = [one.judgement for one in batch if one.judgement is not None]
+        ingest.store([one.record for one in batch], bodies, {}, refused.append, judgements)
         count += len(batch)
     if refused:
         raise RuntimeError(f"the store refused {len(refused)} of the demo's calls")

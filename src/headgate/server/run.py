@@ -21,13 +21,14 @@ from headgate.config.checks import is_loopback
 from headgate.config.follow import Follower
 from headgate.config.settings import Settings
 from headgate.config.source import Source
-from headgate.core.errors import ConfigError
+from headgate.core.errors import ConfigError, Unavailable
 from headgate.server.app import App
 from headgate.server.guard import Limits
 from headgate.server.native import protocol_for
 from headgate.server.reload import Reloader
 from headgate.server.terminal import Terminal, nothing
 from headgate.server.workers import supervise
+from headgate.stores.data import DataDir
 
 CUT_SECONDS = 3
 """What streams that outlive the drain are given to be told so, before uvicorn cancels them."""
@@ -201,10 +202,26 @@ def _loop_factory() -> Any:
     return "uvloop"
 
 
+def _asks_for_keys(settings: Settings) -> bool:
+    """Whether a call without a key would be refused: one exists, or nobody can tell for now."""
+    if settings.admin_key is not None or not is_loopback(settings.server.host):
+        return True
+    try:
+        keys = DataDir(settings.data.dir, url=settings.database_url).open_keys(admin_key="")
+    except Unavailable:
+        return True
+    try:
+        return not keys.empty
+    finally:
+        keys.close()
+
+
 def _greeting(settings: Settings, url: str) -> str:
     lines = [f"headgate ready on {url} (data in {settings.data.dir}, {settings.server.workers} worker(s))"]
     model = next(iter(settings.models), "sim/echo")
-    lines.append("try it:")
-    lines.append(f"  curl -s {url}/v1/chat/completions -H 'content-type: application/json' \\")
+    keyed = _asks_for_keys(settings)
+    lines.append("try it, with a key in HEADGATE_KEY:" if keyed else "try it:")
+    key = ' -H "authorization: Bearer $HEADGATE_KEY"' if keyed else ""
+    lines.append(f"  curl -s {url}/v1/chat/completions{key} -H 'content-type: application/json' \\")
     lines.append(f"""    -d '{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello, gate!"}}]}}'""")
     return "\n".join(lines)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pathlib
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -68,6 +69,17 @@ def callers(crew: Gateway, boss: Desk) -> list[Desk]:
     found = [Desk(crew, boss.post("/keys", name=f"case {n}", **case[0])["key"]) for n, case in enumerate(CASES)]
     wait(lambda: 401 not in everywhere(crew, found[-1].key))
     return found
+
+
+def test_what_is_printed_at_start_to_try_sends_a_key(crew: Gateway, boss: Desk) -> None:
+    """Where keys exist, the printed call names the variable for one; run as it stands, it is answered."""
+    wait(lambda: len(crew.log) >= 3)
+    assert "HEADGATE_KEY" in crew.log[0]
+    printed = "".join(crew.log[1:3]).replace(" curl -s ", " curl -sf ")
+    done = subprocess.run(
+        ["sh", "-c", printed], env={**crew.env, "HEADGATE_KEY": boss.key}, capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout)["object"] == "chat.completion"
 
 
 def test_a_revoked_key_is_refused_by_every_worker(crew: Gateway, boss: Desk) -> None:

@@ -17,18 +17,7 @@ def test_the_demo_makes_weeks_of_calls_that_the_verbs_read(tmp_path: pathlib.Pat
     assert "calls of 28 days" in first.stdout
     again = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "has its data" in again.stdout
-    listed = subprocess.run(
-        [pathlib.Path(sys.executable).with_name("headgate"), "records", "--format", "jsonl"],
-        env={
-            "HEADGATE_CONFIG": str(tmp_path / "headgate.yaml"),
-            "PYTHONPATH": str(ROOT / "src"),
-            "PATH": "/usr/bin:/bin",
-        },
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    calls = [json.loads(line) for line in listed.stdout.splitlines()]
+    calls = [json.loads(line) for line in _verb(tmp_path, "records", "--format", "jsonl").splitlines()]
     assert len(calls) > 1000
     assert {call["outcome"] for call in calls} == {"completed", "cancelled", "failed", "refused"}
     assert len({call["time"][:10] for call in calls}) >= 28
@@ -39,4 +28,25 @@ def test_the_demo_makes_weeks_of_calls_that_the_verbs_read(tmp_path: pathlib.Pat
     )
     assert any(call["session"] for call in calls)
     assert any(call["payloads"] == "full" for call in calls)
+    judged = [
+        json.loads(line)
+        for line in _verb(tmp_path, "feedback", "list", "--since", "28d", "--format", "jsonl").splitlines()
+    ]
+    assert {one["score"] for one in judged} == {0.0, 1.0}
+    assert {one["call_id"] for one in judged} <= {call["id"] for call in calls if call["outcome"] == "completed"}
     assert (tmp_path / "keys.json").stat().st_mode & 0o077 == 0
+
+
+def _verb(folder: pathlib.Path, *arguments: str) -> str:
+    """What a verb of the command line prints about the demo's data."""
+    return subprocess.run(
+        [pathlib.Path(sys.executable).with_name("headgate"), *arguments],
+        env={
+            "HEADGATE_CONFIG": str(folder / "headgate.yaml"),
+            "PYTHONPATH": str(ROOT / "src"),
+            "PATH": "/usr/bin:/bin",
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
