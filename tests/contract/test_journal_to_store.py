@@ -446,9 +446,14 @@ def test_following_shows_each_new_call_once(data: DataDir, engine: Engine, monke
     assert stored(engine) == old + new + more
 
 
-def test_a_story_holds_all_that_the_record_held(data: DataDir, engine: Engine) -> None:
-    """Every field of the Record comes back, attempts and usage with it."""
-    one = record(tags={"a": "b"}, notes={"n": [1]}, lost=["seed"], wire_finish="x", error_message="m", fault="caller")
+SPAN = f"{'ab' * 16}-{'cd' * 8}-01"
+
+
+@pytest.mark.parametrize("known", [{"trace": SPAN[:32], "parent": SPAN}, {"trace": "run", "parent": SPAN}, {}])
+def test_a_story_holds_all_that_the_record_held(data: DataDir, engine: Engine, known: dict[str, str]) -> None:
+    """Every field of the Record comes back, attempts, usage and the caller's span with it."""
+    fields = {"wire_finish": "x", "error_message": "m", "fault": "caller", **known}
+    one = record(tags={"a": "b"}, notes={"n": [1]}, lost=["seed"], **fields)
     journal = data.open_journal()
     journal.append(one)
     journal.close()

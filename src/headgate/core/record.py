@@ -68,7 +68,8 @@ class Record(msgspec.Struct, array_like=True):
     (by a policy of ours, before any upstream). ``status`` is the HTTP status sent, 0 in the library.
     ``attempts`` are in order of their start; the answer came from ``attempts[winner]`` (-1: none).
     ``cost`` is nano-dollars, of all attempts that have a price; None where what was billed had none. ``prompt`` is the
-    caller's name for the prompt that it used.
+    caller's name for the prompt that it used. ``parent`` is the caller's span, from its ``traceparent``: ids of
+    trace and span, and flags, in hex, with a dash between two.
     New fields go at the end with a default: the journal of an older release must still be read.
     """
 
@@ -107,6 +108,7 @@ class Record(msgspec.Struct, array_like=True):
     notes: dict[str, Any] = {}
     cost: int | None = None
     prompt: str = ""
+    parent: str = ""
 
 
 def dispatched(record: Record) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from headgate.core.call import Call, Priority
 from headgate.core.errors import BadRequest
+from headgate.core.trace import read_traceparent
 
 _PRIORITIES: dict[bytes, Priority] = {b"interactive": "interactive", b"batch": "batch"}
 _WORD_LIMIT = 256
@@ -43,13 +44,13 @@ def read_settings(call: Call, headers: Mapping[bytes, bytes]) -> None:
         if priority not in _PRIORITIES:
             raise _bad(b"x-headgate-class", "`interactive` or `batch`")
         record.priority = _PRIORITIES[priority]
+    parent = headers.get(b"traceparent")
+    if parent is not None:
+        record.parent = read_traceparent(parent)
+        record.trace = record.parent[:32]
     trace = headers.get(b"x-headgate-trace")
     if trace is not None:
         record.trace = _word(b"x-headgate-trace", trace)
-    else:
-        parent = headers.get(b"traceparent")
-        if parent is not None and len(parent) >= 55:
-            record.trace = parent[3:35].decode("latin-1")
     session = headers.get(b"x-headgate-session")
     if session is not None:
         record.session = _word(b"x-headgate-session", session)

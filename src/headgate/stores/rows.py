@@ -66,6 +66,7 @@ class Detail(msgspec.Struct, array_like=True):
     lost: list[str]
     payloads: str
     notes: dict[str, Any]
+    parent: str = ""
 
 
 _encode_detail = msgspec.msgpack.Encoder().encode
@@ -159,7 +160,13 @@ def _detail_of(record: Record) -> Detail:
         record.lost,
         record.payloads,
         record.notes,
+        _shorten_parent(record),
     )
+
+
+def _shorten_parent(record: Record) -> str:
+    """Leaves the trace id out where the call's trace says it."""
+    return record.parent.removeprefix(record.trace) if record.trace else record.parent
 
 
 def _others(attempts: list[AttemptRecord], deployment: str | None) -> str | None:
@@ -207,7 +214,12 @@ def to_record(row: Mapping[str, Any]) -> Record:
         detail.notes,
         row["cost"],
         row["prompt"] or "",
+        _parent(row, detail),
     )
+
+
+def _parent(row: Mapping[str, Any], detail: Detail) -> str:
+    return f"{row['trace'] or ''}{detail.parent}" if detail.parent.startswith("-") else detail.parent
 
 
 def attempts_of(detail: bytes) -> list[AttemptRecord]:
@@ -273,6 +285,7 @@ def to_story(row: Mapping[str, Any]) -> dict[str, Any]:
         "prompt": row["prompt"],
         "tags": msgspec.json.decode(row["tags"], type=dict[str, str]) if row["tags"] else {},
         "trace": row["trace"],
+        "parent": _parent(row, detail) or None,
         "session": row["session"],
         "priority": detail.priority,
         "request_bytes": detail.request_bytes,

@@ -102,10 +102,49 @@ def test_per_call_settings_reach_call_and_record() -> None:
     assert (record.user, record.feature, record.tags) == ("Zoë", "search", {"env": "prod", "team": "a"})
 
 
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+SPAN = "b7ad6b7169203331"
+
+
 def test_a_w3c_trace_is_taken_where_ours_is_absent() -> None:
-    """traceparent gives the trace id."""
-    trace = "0af7651916cd43dd8448eb211c80319c"
-    assert apply({b"traceparent": f"00-{trace}-b7ad6b7169203331-01".encode()}).record.trace == trace
+    """traceparent gives the trace id, and the caller's span in any case."""
+    header = f"00-{TRACE}-{SPAN}-01".encode()
+    record = apply({b"traceparent": header}).record
+    assert (record.trace, record.parent) == (TRACE, f"{TRACE}-{SPAN}-01")
+    record = apply({b"traceparent": header, b"x-headgate-trace": b"run-7"}).record
+    assert (record.trace, record.parent) == ("run-7", f"{TRACE}-{SPAN}-01")
+
+
+def test_a_later_version_of_the_header_is_read_as_far_as_it_is_known() -> None:
+    """What comes behind the flags belongs to that version."""
+    header = f"01-{TRACE}-{SPAN}-00-more".encode()
+    assert apply({b"traceparent": header}).record.parent == f"{TRACE}-{SPAN}-00"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "x" * 55,
+        f"00-{TRACE}-{SPAN}",
+        f"00-{TRACE}-{SPAN}-01-more",
+        f"00-{TRACE}-{SPAN}-01more",
+        f"01-{TRACE}-{SPAN}-01more",
+        f"ff-{TRACE}-{SPAN}-01",
+        f"00-{TRACE.upper()}-{SPAN}-01",
+        f"00-{'0' * 32}-{SPAN}-01",
+        f"00-{TRACE}-{'0' * 16}-01",
+        f"00-{TRACE}-{SPAN}-0g",
+        f"00-{TRACE}{SPAN}--01-",
+        f"0--{TRACE}-{SPAN}001",
+        f"00-{TRACE}-{SPAN[1:]}-001",
+        f"00-{TRACE[1:]}-{SPAN}-001",
+    ],
+)
+def test_a_malformed_traceparent_counts_as_not_sent(header: str) -> None:
+    """As W3C wants it: it is somebody else's header, and no reason to refuse a call."""
+    record = apply({b"traceparent": header.encode()}).record
+    assert (record.trace, record.parent) == ("", "")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Traces: what is recorded, told to an OpenTelemetry collector as spans."""
