@@ -234,7 +234,7 @@ class Figures:
 
     def add_counts(self, values: Sequence[Any]) -> None:
         """Adds values of ``COUNTS``; None is 0."""
-        self.sums = [mine + int(more or 0) for mine, more in zip(self.sums, values, strict=True)]
+        self.sums = [mine + more if more else mine for mine, more in zip(self.sums, values, strict=True)]
 
     def to_columns(self) -> tuple[Any, ...]:
         """Returns the values of a rollup row behind its key: ``COUNTS`` (0 as None: it takes no room), ``more``."""

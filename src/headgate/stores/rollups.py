@@ -33,7 +33,8 @@ ERASED = "rollups"
 _ALL, _KEY, _USER, _TEAM, _FEATURE, _PROMPT, _MODEL, _DEPLOYMENT, _ARM = range(len(DIMENSIONS))
 _KEPT = 6_000
 _CHUNK = 500
-_LONGEST = 256
+LONGEST_WORD = 256
+"""Characters of a key of a rollup row; see ``clean_word``."""
 _LOCK = 0x6865616467617465 // 5
 _ODD = re.compile("[\x00\ud800-\udfff]")
 
@@ -333,4 +334,4 @@ def _into(deltas: _Deltas, key: _Key) -> Figures:
 
 def clean_word(value: str) -> str:
     """Returns a key of a rollup row as every database can hold it: of bounded length, without odd characters."""
-    return _ODD.sub("\ufffd", value[:_LONGEST]) if len(value) > _LONGEST or not value.isprintable() else value
+    return _ODD.sub("\ufffd", value[:LONGEST_WORD]) if len(value) > LONGEST_WORD or not value.isprintable() else value

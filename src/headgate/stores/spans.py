@@ -87,10 +87,12 @@ def _pieces(connection: Connection, width: int, first: int, last: int) -> Iterat
 
 def _days(connection: Connection, first: int, last: int) -> Iterator[Piece]:
     """Days as far as each shard has them made, hours from there on."""
-    yield Piece(days, first, last)
     shards: dict[int, list[int]] = {}
     for row in connection.execute(select(rollup_shards.c.number, rollup_shards.c.folded)):
         shards.setdefault(max(first, row.folded), []).append(row.number)
+    made = min(last, max(shards, default=first))
+    if made > first:
+        yield Piece(days, first, made)
     for folded, numbers in shards.items():
         if folded < last:
             every = sum(map(len, shards.values())) == len(numbers)

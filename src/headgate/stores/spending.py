@@ -1,25 +1,29 @@
-"""What calls cost, added up in SQL by whom, for what and when. Importing this loads SQLAlchemy.
+"""What calls cost, added up in SQL by whom, for what and when: from rollups where these know. Loads SQLAlchemy.
 
 Money is added as integers of nano-dollars. What a call's attempts at other deployments cost stands with those.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import BigInteger, ColumnElement, Engine, case, func, literal_column, or_, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, Engine, func, literal_column, select
 
 from headgate.core.errors import BadRequest
 from headgate.core.record import AttemptRecord
 from headgate.stores.query import Filters, conditions
+from headgate.stores.rollups import DAY_NS, clean_word
 from headgate.stores.rows import billed_attempts
 from headgate.stores.schema import calls, virtual_keys
+from headgate.stores.sums import SUMMED, add_up, billed, plan_of, several, unpriced
+from headgate.stores.view import EVER, View
 
-DAY_NS = 86_400 * 1_000_000_000
 GROUPS = ("key", "user", "team", "feature", "prompt", "model", "deployment", "provider", "day")
+_FIELDS = ("calls", "completed", "input_tokens", "output_tokens", "cached_tokens", "cost", "unpriced")
 _COLUMNS: dict[str, ColumnElement[Any]] = {
     "key": calls.c.key_id,
     "user": calls.c.user_id,
@@ -62,18 +66,22 @@ class Spend(msgspec.Struct):
 
     def add(self, other: Spend) -> None:
         """Adds another group's figures to this one's."""
-        for name in ("calls", "completed", "input_tokens", "output_tokens", "cached_tokens", "cost", "unpriced"):
+        for name in _FIELDS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
 class SpendStore:
     """The costs in a database, for reading."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, time_ns: Callable[[], int] = time.time_ns) -> None:
         self._engine = engine
+        self._time_ns = time_ns
 
     def by(self, groups: Sequence[str], filters: Filters) -> list[Spend]:
         """Returns the spend of each group, the dearest first, or by day where that is the first group.
+
+        Rollups answer where groups and filters are about one thing (and days), so that calls which retention has
+        deleted count, too; calls themselves answer the rest.
 
         Raises:
             BadRequest: a group or filter that does not exist.
@@ -82,24 +90,58 @@ class SpendStore:
             if name not in GROUPS:
                 raise BadRequest(f"unknown group {name!r}: one of {', '.join(GROUPS)}", param="by")
         found: dict[tuple[str, ...], Spend] = {}
-        for spend in self._summed(groups, filters):
-            found.setdefault(spend.group, Spend(spend.group)).add(spend)
-        if "deployment" in groups or "provider" in groups:
-            self._move(groups, filters, found)
-        rows = sorted(found.values(), key=lambda row: (-row.cost, row.group))
-        return sorted(rows, key=lambda row: row.group[0]) if groups and groups[0] == "day" else rows
+        with self._engine.connect() as connection:
+            names = _key_names(connection) if "key" in groups else {}
+            rows = self._rolled(connection, groups, filters, names)
+            for spend in _summed(connection, groups, filters, names) if rows is None else rows:
+                found.setdefault(spend.group, Spend(spend.group)).add(spend)
+            if rows is None and ("deployment" in groups or "provider" in groups):
+                _move(connection, groups, filters, found, names)
+        spends = sorted(found.values(), key=lambda row: (-row.cost, row.group))
+        return sorted(spends, key=lambda row: row.group[0]) if groups and groups[0] == "day" else spends
+
+    def _rolled(
+        self, connection: Connection, groups: Sequence[str], filters: Filters, names: dict[str, str]
+    ) -> list[Spend] | None:
+        """The spend as rollups tell it, None where they do not."""
+        others = [name for name in groups if name != "day"]
+        if set(others) == {"model", "deployment"}:
+            others = ["arm"]
+        # A filter by deployment means here: whole calls that it answered or was tried for. Rollups know its part only.
+        if len(others) > 1 or groups.count("day") > 1 or filters.deployment is not None:
+            return None
+        view = View.of(filters, others[0] if others else "")
+        plan = plan_of(connection, view, DAY_NS, self._time_ns())
+        if plan is None:
+            return None
+        step = DAY_NS if "day" in groups else EVER
+        rows = []
+        for (start, value), numbers in add_up(connection, view, plan, _FIELDS, step).items():
+            if any(numbers) or not groups:
+                shown = dict.fromkeys(others, f"{names[value]} ({value})" if value in names else value)
+                shown["day"] = day_of(start // DAY_NS)
+                if "arm" in others:
+                    shown["model"], _, shown["deployment"] = value.rpartition(" > ")
+                rows.append(Spend(tuple(shown[name] for name in groups), *numbers))
+        return rows
 
     def unpriced(self, filters: Filters) -> list[tuple[str, int]]:
         """Returns the deployments that answered calls with something unpriced in them, and how many."""
         count = func.count()
-        query = select(calls.c.deployment, count).where(_unpriced(), *conditions(filters))
-        query = query.group_by(calls.c.deployment).order_by(count.desc(), calls.c.deployment)
+        query = select(calls.c.deployment, count).where(unpriced(), *conditions(filters))
         with self._engine.connect() as connection:
-            return [(name or "", number) for name, number in connection.execute(query)]
+            rows = self._rolled(connection, ["deployment"], filters, {})
+            if rows is None:
+                found = [
+                    (name or "", number) for name, number in connection.execute(query.group_by(calls.c.deployment))
+                ]
+            else:
+                found = [(row.group[0], row.unpriced) for row in rows if row.unpriced]
+        return sorted(found, key=lambda one: (-one[1], one[0]))
 
     def attempts(self, filters: Filters) -> Iterator[tuple[int, AttemptRecord]]:
         """Yields every billed attempt of calls that had several, with the time (ns) of its call."""
-        query = select(calls.c.time_ns, calls.c.detail).where(_several(), *conditions(filters))
+        query = select(calls.c.time_ns, calls.c.detail).where(several(), *conditions(filters))
         with self._engine.connect() as connection:
             for time_ns, detail in connection.execution_options(yield_per=500).execute(query):
                 for attempt in billed_attempts(detail):
@@ -107,42 +149,46 @@ class SpendStore:
 
     def single(self, filters: Filters) -> list[tuple[int, str, Spend]]:
         """Returns day (since 1970), deployment and sums of all calls that had one billed attempt, its answer's."""
-        wanted = (_billed(), ~_several(), *conditions(filters))
+        wanted = (billed(), ~several(), *conditions(filters))
         query = select(_COLUMNS["day"], calls.c.deployment, *_sums()).where(*wanted)
         query = query.group_by(_COLUMNS["day"], calls.c.deployment)
         with self._engine.connect() as connection:
             rows = connection.execute(query).all()
         return [(int(row[0]), row[1] or "", _spend((), row[2:])) for row in rows]
 
-    def _summed(self, groups: Sequence[str], filters: Filters) -> Iterator[Spend]:
-        columns = [_COLUMNS[name].label(f"by_{n}") for n, name in enumerate(groups)]
-        query = select(*columns, *_sums()).where(*conditions(filters)).group_by(*columns)
-        names = self._key_names() if "key" in groups else {}
-        with self._engine.connect() as connection:
-            for row in connection.execute(query):
-                group = tuple(_show(name, value, names) for name, value in zip(groups, row, strict=False))
-                yield _spend(group, row[len(groups) :])
 
-    def _move(self, groups: Sequence[str], filters: Filters, found: dict[tuple[str, ...], Spend]) -> None:
-        """Charges attempts at other deployments to these, instead of to the one that answered."""
-        columns = [_COLUMNS[name].label(f"by_{n}") for n, name in enumerate(groups)]
-        query = select(*columns, calls.c.deployment, calls.c.detail).where(_several(), *conditions(filters))
-        names = self._key_names() if "key" in groups else {}
-        with self._engine.connect() as connection:
-            for row in connection.execution_options(yield_per=500).execute(query):
-                here = tuple(_show(name, value, names) for name, value in zip(groups, row, strict=False))
-                for attempt in billed_attempts(row.detail):
-                    if attempt.deployment == row.deployment or not attempt.cost:
-                        continue
-                    places = {"deployment": attempt.deployment, "provider": attempt.provider}
-                    there = tuple(places.get(name, value) for name, value in zip(groups, here, strict=True))
-                    found[here].cost -= attempt.cost
-                    found.setdefault(there, Spend(there)).cost += attempt.cost
+def _summed(connection: Connection, groups: Sequence[str], filters: Filters, names: dict[str, str]) -> Iterator[Spend]:
+    columns = [_COLUMNS[name].label(f"by_{n}") for n, name in enumerate(groups)]
+    query = select(*columns, *_sums()).where(*conditions(filters)).group_by(*columns)
+    for row in connection.execute(query):
+        group = tuple(_show(name, value, names) for name, value in zip(groups, row, strict=False))
+        yield _spend(group, row[len(groups) :])
 
-    def _key_names(self) -> dict[str, str]:
-        with self._engine.connect() as connection:
-            rows = connection.execute(select(virtual_keys.c.id, virtual_keys.c.name)).all()
-        return {row.id: row.name for row in rows}
+
+def _move(
+    connection: Connection,
+    groups: Sequence[str],
+    filters: Filters,
+    found: dict[tuple[str, ...], Spend],
+    names: dict[str, str],
+) -> None:
+    """Charges attempts at other deployments to these, instead of to the one that answered."""
+    columns = [_COLUMNS[name].label(f"by_{n}") for n, name in enumerate(groups)]
+    query = select(*columns, calls.c.deployment, calls.c.detail).where(several(), *conditions(filters))
+    for row in connection.execution_options(yield_per=500).execute(query):
+        here = tuple(_show(name, value, names) for name, value in zip(groups, row, strict=False))
+        for attempt in billed_attempts(row.detail):
+            if attempt.deployment == row.deployment or not attempt.cost:
+                continue
+            places = {"deployment": attempt.deployment, "provider": attempt.deployment.partition("/")[0]}
+            there = tuple(places.get(name, value) for name, value in zip(groups, here, strict=True))
+            found[here].cost -= attempt.cost
+            found.setdefault(there, Spend(there)).cost += attempt.cost
+
+
+def _key_names(connection: Connection) -> dict[str, str]:
+    rows = connection.execute(select(virtual_keys.c.id, virtual_keys.c.name)).all()
+    return {row.id: row.name for row in rows}
 
 
 def day_of(day: int) -> str:
@@ -150,33 +196,8 @@ def day_of(day: int) -> str:
     return datetime.fromtimestamp(day * 86_400, UTC).date().isoformat()
 
 
-def _sums() -> tuple[ColumnElement[Any], ...]:
-    c = calls.c
-    return (
-        func.count(),
-        func.sum(case((c.outcome == "completed", 1), else_=0)),
-        func.sum(case((_billed(), c.input_tokens))),
-        func.sum(case((_billed(), c.output_tokens))),
-        func.sum(case((_billed(), c.cached_tokens))),
-        func.sum(c.cost),
-        func.sum(case((_unpriced(), 1), else_=0)),
-    )
-
-
-def _billed() -> ColumnElement[bool]:
-    """Calls whose tokens somebody charges for: counting tokens is free."""
-    return calls.c.input_tokens.is_not(None) & (calls.c.dialect != "count_tokens")
-
-
-def _unpriced() -> ColumnElement[bool]:
-    return or_(calls.c.cost.is_(None), calls.c.unpriced.is_not(None))
-
-
-def _several() -> ColumnElement[bool]:
-    """Calls with more than one billed attempt, or one that is not the answer's."""
-    c = calls.c
-    mixed = c.unpriced.is_not(None) & (c.cost.is_not(None) | c.input_tokens.is_(None) | (c.unpriced > 1))
-    return c.lost_cost.is_not(None) | mixed
+def _sums() -> list[ColumnElement[Any]]:
+    return [SUMMED[name]() for name in _FIELDS]
 
 
 def _spend(group: tuple[str, ...], sums: Sequence[Any]) -> Spend:
@@ -191,5 +212,5 @@ def _show(name: str, value: Any, key_names: dict[str, str]) -> str:
     if name == "provider":
         return str(value).partition("/")[0]
     if name == "key":
-        return f"{key_names[value]} ({value})" if value in key_names else str(value)
-    return str(value)
+        return f"{key_names[value]} ({value})" if value in key_names else clean_word(str(value))
+    return clean_word(str(value))

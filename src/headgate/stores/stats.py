@@ -22,15 +22,15 @@ import time
 from collections.abc import Callable, Sequence
 
 import msgspec
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import ColumnElement, Connection, Engine, func, select
 
 from headgate.core.errors import BadRequest
-from headgate.stores.backlog import is_behind
 from headgate.stores.figures import COUNTS, Figures
 from headgate.stores.query import Filters
 from headgate.stores.rollups import DAY_NS, HOUR_NS, MINUTE_NS, figure_columns
 from headgate.stores.schema import minutes, virtual_keys
-from headgate.stores.spans import Cover, Piece, cover, start_of
+from headgate.stores.spans import Cover, Piece, start_of
+from headgate.stores.sums import add_up, plan_of
 from headgate.stores.view import EVER, View, scan
 
 ORDERS = ("calls", "cost", "failed", "input_tokens", "output_tokens")
@@ -38,6 +38,8 @@ ORDERS = ("calls", "cost", "failed", "input_tokens", "output_tokens")
 
 MOST_POINTS = 10_000
 _BATCH = 1000
+_LOOKED_UP = 400
+"""Hours or days whose rows of some groups are looked up one by one; of more, all are read."""
 
 
 class Group(msgspec.Struct):
@@ -126,21 +128,15 @@ class StatsStore:
         Raises:
             BadRequest: an unknown group, order or filter.
         """
-        if order not in ORDERS:
-            raise BadRequest(
-                f"unknown order {order!r}: one of {', '.join(ORDERS)}", code="invalid_value", param="order"
-            )
+        _check_order(order)
         view = View.of(filters, group)
         with self._engine.connect() as connection:
-            plan = self._plan(connection, view, DAY_NS)
-            found, edges = _sums(connection, view, plan)
-            names = sorted(found, key=lambda name: (-getattr(found[name], order), name))[:limit]
-            chosen = {name: edges.get(name, Figures()) for name in names}
-            if plan is not None:
-                for piece in plan.pieces:
-                    _add_rows(connection, view, piece, lambda _, name: chosen.get(name), names)
+            plan = plan_of(connection, view, DAY_NS, self._time_ns())
+            ranks = {name: numbers[0] for (_, name), numbers in add_up(connection, view, plan, [order]).items()}
+            chosen = sorted(ranks, key=lambda name: (-ranks[name], name))[:limit]
+            figures = _collect(connection, view, plan, EVER, chosen)
         labels = self._labels(group)
-        return [Group(name, labels.get(name, name), figures) for name, figures in chosen.items()]
+        return [Group(name, labels.get(name, name), figures.get((0, name), Figures())) for name in chosen]
 
     def groups(self, group: str, filters: Filters) -> dict[str, Figures]:
         """Returns the plain numbers (``figures.COUNTS``) of every group; of the rest, nothing that is complete.
@@ -150,7 +146,7 @@ class StatsStore:
         """
         view = View.of(filters, group)
         with self._engine.connect() as connection:
-            return _sums(connection, view, self._plan(connection, view, DAY_NS))[0]
+            return _counts(connection, view, plan_of(connection, view, DAY_NS, self._time_ns()))
 
     def movers(self, group: str, filters: Filters, limit: int = 10, order: str = "cost") -> list[Mover]:
         """Returns the groups whose figure changed most against the stretch of the same length before.
@@ -164,54 +160,27 @@ class StatsStore:
         """
         if filters.since_ns is None:
             raise BadRequest("what moved since when?", code="invalid_value", param="since")
-        if order not in ORDERS:
-            raise BadRequest(
-                f"unknown order {order!r}: one of {', '.join(ORDERS)}", code="invalid_value", param="order"
-            )
+        _check_order(order)
         end = self._time_ns() if filters.until_ns is None else filters.until_ns
         earlier = msgspec.structs.replace(
             filters, since_ns=max(0, 2 * filters.since_ns - end), until_ns=filters.since_ns
         )
-        now, before = self.groups(group, filters), self.groups(group, earlier)
-        none, labels = Figures(), self._labels(group)
-        movers = [
-            Mover(name, labels.get(name, name), now.get(name, none), before.get(name, none))
-            for name in now.keys() | before.keys()
-        ]
-        movers.sort(key=lambda one: (-abs(getattr(one.now, order) - getattr(one.before, order)), one.value))
-        return movers[:limit]
+        labels, none = self._labels(group), Figures()
+        views = [View.of(filters, group), View.of(earlier, group)]
+        with self._engine.connect() as connection:
+            plans = [plan_of(connection, view, DAY_NS, self._time_ns()) for view in views]
+            moved: dict[str, int] = {}
+            for view, plan, sign in zip(views, plans, (1, -1), strict=True):
+                for (_, name), numbers in add_up(connection, view, plan, [order]).items():
+                    moved[name] = moved.get(name, 0) + sign * numbers[0]
+            chosen = sorted(moved, key=lambda name: (-abs(moved[name]), name))[:limit]
+            now, before = (_counts(connection, view, plan, chosen) for view, plan in zip(views, plans, strict=True))
+        return [Mover(name, labels.get(name, name), now.get(name, none), before.get(name, none)) for name in chosen]
 
     def _collect(self, view: View, unit: int, step: int) -> dict[tuple[int, str], Figures]:
         """Returns all figures by begin of the step (ns) and group; rows that stand for more than ``unit`` do not do."""
         with self._engine.connect() as connection:
-            plan = self._plan(connection, view, unit)
-            if plan is None:
-                return scan(connection, view, [(view.filters.since_ns or 0, view.filters.until_ns)], step)
-            found = scan(connection, view, plan.edges, step)
-            for piece in plan.pieces:
-                _add_rows(
-                    connection,
-                    view,
-                    piece,
-                    lambda start, name: found.setdefault((start // step * step, name), Figures()),
-                )
-        return found
-
-    def _plan(self, connection: Connection, view: View, unit: int) -> Cover | None:
-        """What covers the stretch; None where only the calls can tell."""
-        if view.dimension is None or is_behind(connection):
-            return None
-        filters = view.filters
-        until = filters.until_ns
-        if until is not None and until > self._time_ns():
-            until = None  # what is to come is not there yet: whole rows will do
-        return cover(
-            connection,
-            filters.since_ns or 0,
-            until,
-            MINUTE_NS if view.minutes_only else unit,
-            by_minute=view.by_minute,
-        )
+            return _collect(connection, view, plan_of(connection, view, unit, self._time_ns()), step)
 
     def _labels(self, group: str) -> dict[str, str]:
         """How values are shown that do not speak for themselves: the names of keys."""
@@ -227,44 +196,61 @@ def _check_order(order: str) -> None:
         raise BadRequest(f"unknown order {order!r}: one of {', '.join(ORDERS)}", code="invalid_value", param="order")
 
 
-def _sums(connection: Connection, view: View, plan: Cover | None) -> tuple[dict[str, Figures], dict[str, Figures]]:
-    """Returns the plain numbers of every group, added up in SQL; and whole figures of what was read from calls."""
-    stretches = [(view.filters.since_ns or 0, view.filters.until_ns)] if plan is None else plan.edges
-    edges = {name: figures for (_, name), figures in scan(connection, view, stretches).items()}
-    found: dict[str, Figures] = {}
-    for name, figures in edges.items():
-        found.setdefault(name, Figures()).add_counts(figures.sums)
+def _collect(
+    connection: Connection, view: View, plan: Cover | None, step: int, names: Sequence[str] | None = None
+) -> dict[tuple[int, str], Figures]:
+    """Returns figures by begin of the step (ns) and group; where ``names`` are given, of these groups only."""
+    found = scan(connection, view, _stretches(view, plan), step, names)
+    wanted = None if names is None else frozenset(names)
     for piece in [] if plan is None else plan.pieces:
         values = view.value(piece)
-        sums = [func.sum(piece.table.c[name]) for name in COUNTS]
-        query = select(*values, *sums).where(*view.holds(connection, piece)).group_by(*values)
+        where = [*view.holds(connection, piece), *_among(view, piece, names)]
+        query = select(piece.table.c.bucket, *values, *figure_columns(piece.table)).where(*where)
+        split = 1 + len(values)
+        for row in connection.execute(query.execution_options(yield_per=_BATCH)):
+            name = view.group_of(tuple(row[1:split]))
+            if name is not None and (wanted is None or name in wanted):
+                start = start_of(piece, row[0]) // step * step
+                figures = found.get((start, name))
+                if figures is None:
+                    figures = found[start, name] = Figures()
+                figures.add_columns(row[split:])
+    return found
+
+
+def _counts(
+    connection: Connection, view: View, plan: Cover | None, names: Sequence[str] | None = None
+) -> dict[str, Figures]:
+    """Returns the plain numbers of every group, or of these, those of rollups added up in SQL."""
+    found: dict[str, Figures] = {}
+    for (_, name), figures in scan(connection, view, _stretches(view, plan), EVER, names).items():
+        found.setdefault(name, Figures()).add_counts(figures.sums)
+    wanted = None if names is None else frozenset(names)
+    for piece in [] if plan is None else plan.pieces:
+        values = view.value(piece)
+        where = [*view.holds(connection, piece), *_among(view, piece, names)]
+        query = select(*values, *(func.sum(piece.table.c[name]) for name in COUNTS)).where(*where).group_by(*values)
         for row in connection.execute(query):
             named = view.group_of(tuple(row[: len(values)]))
-            if named is not None:
-                found.setdefault(named, Figures()).add_counts(row[len(values) :])
-    return found, edges
+            if named is not None and (wanted is None or named in wanted):
+                found.setdefault(named, Figures()).add_counts([int(value or 0) for value in row[len(values) :]])
+    return found
 
 
-def _add_rows(
-    connection: Connection,
-    view: View,
-    piece: Piece,
-    place: Callable[[int, str], Figures | None],
-    names: Sequence[str] | None = None,
-) -> None:
-    """Adds a piece's rows to the figures that ``place`` returns for begin (ns) and group; None passes them over.
+def _stretches(view: View, plan: Cover | None) -> list[tuple[int, int | None]]:
+    """The times of which the calls themselves must be read."""
+    return [(view.filters.since_ns or 0, view.filters.until_ns)] if plan is None else plan.edges
 
-    ``names`` are the only groups that matter, where they are values of the dimension itself.
+
+def _among(view: View, piece: Piece, names: Sequence[str] | None) -> list[ColumnElement[bool]]:
+    """What keeps a piece to the rows of these groups, as far as its values are groups; buckets are named one by one.
+
+    So that a few users' rows are looked up, instead of reading those of everybody for months.
     """
-    values = view.value(piece)
-    where = view.holds(connection, piece)
-    if names is not None and view.group == view.dimension and piece.table is not minutes:
-        where.append(piece.table.c.value.in_(names))
-    columns = figure_columns(piece.table)
-    query = select(piece.table.c.bucket, *values, *columns).where(*where).execution_options(yield_per=_BATCH)
-    split = 1 + len(values)
-    for row in connection.execute(query):
-        name = view.group_of(tuple(row[1:split]))
-        figures = None if name is None else place(start_of(piece, row[0]), name)
-        if figures is not None:
-            figures.add_columns(row[split:])
+    if names is None or view.group != view.dimension or piece.table is minutes:
+        return []
+    c = piece.table.c
+    found: list[ColumnElement[bool]] = [c.value.in_(names)]
+    if piece.high - piece.low <= _LOOKED_UP:
+        found.append(c.bucket.in_(range(piece.low, piece.high)))
+    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import msgspec
@@ -12,7 +12,7 @@ from headgate.core.errors import BadRequest
 from headgate.core.record import Record
 from headgate.stores.figures import Figures, facts_of
 from headgate.stores.query import Filters, conditions
-from headgate.stores.rollups import arm_name, clean_word, dimension_of
+from headgate.stores.rollups import LONGEST_WORD, arm_name, clean_word, dimension_of
 from headgate.stores.rows import deployment_of, to_record
 from headgate.stores.schema import calls, minutes, virtual_keys
 from headgate.stores.spans import Piece
@@ -26,6 +26,21 @@ EVER = 1 << 62
 _NAMED = ("key", "user", "team", "feature", "prompt", "model", "deployment")
 _ONLY_CALLS = ("error", "finish", "trace", "session", "id_prefix")
 _ARMS = frozenset({"model", "deployment", "arm"})
+PLACES = frozenset({"deployment", "provider", "arm"})
+"""Groups that money is booked to where it was spent, be it for an answer that came from elsewhere."""
+
+_GROUPED: dict[str, tuple[ColumnElement[Any], ...]] = {
+    "": (),
+    "key": (calls.c.key_id,),
+    "user": (calls.c.user_id,),
+    "team": (calls.c.team,),
+    "feature": (calls.c.feature,),
+    "prompt": (calls.c.prompt,),
+    "model": (calls.c.model,),
+    "deployment": (calls.c.deployment,),
+    "provider": (calls.c.deployment,),
+    "arm": (calls.c.model, calls.c.deployment),
+}
 
 
 class View(msgspec.Struct, frozen=True):
@@ -117,13 +132,35 @@ class View(msgspec.Struct, frozen=True):
     def group_of_call(self, record: Record, deployment: str) -> str:
         """Returns the group of a call, as far as it is a matter of this deployment."""
         if self.group in ("", "model", "deployment", "provider", "arm"):
-            model, place = clean_word(record.model), clean_word(deployment)
-            return self._name(model, place, arm_name(model, place)) if self.group else ""
+            return self.group_at(record.model, deployment) if self.group else ""
         return clean_word(str(getattr(record, "key_id" if self.group == "key" else self.group)))
+
+    def columns(self) -> tuple[ColumnElement[Any], ...]:
+        """Returns the columns of ``calls`` that say which group a call is of."""
+        return _GROUPED[self.group]
+
+    def only(self, names: Collection[str] | None) -> list[ColumnElement[bool]]:
+        """Returns what keeps calls of other groups than these out, as far as their columns tell."""
+        if names is None or not self.group or self.group in PLACES:
+            return []
+        (column,) = _GROUPED[self.group]
+        # A longer or odd word has a group of another name, see ``clean_word``.
+        if any(len(name) >= LONGEST_WORD or "\ufffd" in name for name in names):
+            return []
+        return [or_(column.in_(names), column.is_(None))] if "" in names else [column.in_(names)]
+
+    def group_at(self, model: str, deployment: str) -> str:
+        """Returns the group, one of those that models and deployments make, of what was spent there."""
+        model, place = clean_word(model), clean_word(deployment)
+        return self._name(model, place, arm_name(model, place))
 
 
 def scan(
-    connection: Connection, view: View, stretches: Iterable[tuple[int, int | None]], step: int = EVER
+    connection: Connection,
+    view: View,
+    stretches: Iterable[tuple[int, int | None]],
+    step: int = EVER,
+    names: Collection[str] | None = None,
 ) -> dict[tuple[int, str], Figures]:
     """Reads calls one by one.
 
@@ -132,29 +169,41 @@ def scan(
         view: the question.
         stretches: times in ns; those that begin at ``since`` and before ``until``, None for all to come.
         step: how long a step is, in ns.
+        names: the groups that matter; None for all.
 
     Returns:
         Figures by begin of the step (ns) and group.
     """
     found: dict[tuple[int, str], Figures] = {}
     asked = view.filters.deployment
-    places = asked is not None or view.group in ("deployment", "provider", "arm")
+    places = asked is not None or view.group in PLACES
+    wanted = None if names is None else frozenset(names)
+
+    def figures_at(start: int, group: str) -> Figures | None:
+        if wanted is not None and group not in wanted:
+            return None
+        return found.setdefault((start, group), Figures())
+
     for since, until in stretches:
         filters = msgspec.structs.replace(view.filters, since_ns=since, until_ns=until)
-        query = select(calls).where(*conditions(filters)).execution_options(yield_per=1000)
+        where = [*conditions(filters), *view.only(names)]
+        query = select(calls).where(*where).execution_options(yield_per=1000)
         for row in connection.execute(query).mappings():
             record = to_record(dict(row))
             start = record.time_ns // step * step
             deployment = deployment_of(record) or ""
             facts = facts_of(record, deployment)
             if asked is None or deployment == asked:
-                mine = found.setdefault((start, view.group_of_call(record, deployment)), Figures())
-                mine.add(facts)
-                if places and facts.moved:
-                    mine.move(-sum(facts.moved.values()))
+                mine = figures_at(start, view.group_of_call(record, deployment))
+                if mine is not None:
+                    mine.add(facts)
+                    if places and facts.moved:
+                        mine.move(-sum(facts.moved.values()))
             for place, cost in (facts.moved or {}).items() if places else ():
                 if asked is None or place == asked:
-                    found.setdefault((start, view.group_of_call(record, place)), Figures()).move(cost)
+                    there = figures_at(start, view.group_of_call(record, place))
+                    if there is not None:
+                        there.move(cost)
     return found
 
 

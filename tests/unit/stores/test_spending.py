@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import Engine, insert
+from sqlalchemy import Engine
 
 from headgate.core.errors import BadRequest
 from headgate.core.price import Rates
 from headgate.core.record import AttemptRecord, Record, sum_costs
 from headgate.core.usage import Usage
 from headgate.stores.data import DataDir
+from headgate.stores.ingest import Ingest
 from headgate.stores.query import Filters
 from headgate.stores.rows import COLUMNS, fit_row, to_row, to_story
-from headgate.stores.schema import calls
 from headgate.stores.spending import GROUPS, Spend, SpendStore, day_of
 
 from .conftest import MakeRecord
@@ -39,16 +39,16 @@ def engine(data: DataDir) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def put(engine: Engine, make_record: MakeRecord) -> Put:
+def put(engine: Engine, data: DataDir, make_record: MakeRecord) -> Put:
     """Stores a call with these attempts; the last one answered, unless ``winner`` says otherwise."""
+    ingest = Ingest(engine, data.owner)
 
     def made(*attempts: AttemptRecord, **fields: object) -> Record:
         winner = fields.pop("winner", len(attempts) - 1)
         usage = fields.pop("usage", attempts[-1].usage if attempts else None)
         base = {"time_ns": DAY, "attempts": list(attempts), "winner": winner, "usage": usage}
         record = make_record(cost=sum_costs(attempts), **{**base, **fields})
-        with engine.begin() as connection:
-            connection.execute(insert(calls).values(dict(zip(COLUMNS, to_row(record), strict=True))))
+        ingest.store([record], [], {}, lambda refused: pytest.fail(f"refused: {refused}"))
         return record
 
     return made
