@@ -1,4 +1,4 @@
-"""Stores of millions of made-up calls, every one of them different, with the rollups that a recorder would have written.
+"""Stores of millions of made-up calls, every one different, with the rollups that a recorder would have written.
 
 Days are made by several processes, each into a file of its own: calls by ``rows.to_row``, rollups by ``rollups.Tally``.
 The files are put together, indexed, and copied to a Postgres where one is wanted.
