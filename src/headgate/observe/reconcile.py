@@ -10,7 +10,8 @@ import msgspec
 from headgate.core.price import show_money
 from headgate.observe.invoice import Line, model_key
 from headgate.stores.query import Filters
-from headgate.stores.spending import DAY_NS, SpendStore, day_of
+from headgate.stores.rollups import DAY_NS
+from headgate.stores.spending import SpendStore, day_of
 
 COMPARED = ("requests", "input", "output", "cached", "cost")
 CENT = 10_000_000
