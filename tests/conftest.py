@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 from tests import postgres as servers
+from tests.schema import lay_schema, new_database
 
 if TYPE_CHECKING:
     from headgate.stores.data import DataDir
@@ -56,6 +57,14 @@ def postgres_url(postgres: servers.Postgres) -> Iterator[str]:
 
 
 @pytest.fixture
+def migrated_url(postgres: servers.Postgres) -> Iterator[str]:
+    """As ``postgres_url``, of a database whose schema is there."""
+    url = new_database(postgres)
+    yield url
+    postgres.drop_database(url)
+
+
+@pytest.fixture
 def own_postgres(postgres: servers.Postgres) -> Iterator[servers.Postgres]:
     """A PostgreSQL server of this test's own, to stop, freeze and start again; it starts in 0.1 s."""
     with servers.Postgres() as server:
@@ -66,11 +75,11 @@ def own_postgres(postgres: servers.Postgres) -> Iterator[servers.Postgres]:
 def data(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> DataDir:
     """A data directory whose schema is there: with a SQLite file of its own, and with a Postgres."""
     from headgate.stores.data import DataDir
-    from headgate.stores.migrations import migrate
 
-    url = request.getfixturevalue("postgres_url") if request.param == "postgres" else None
-    directory = DataDir(tmp_path / "data", url=url)
-    migrate(directory.url)
+    if request.param == "postgres":
+        directory = DataDir(tmp_path / "data", url=request.getfixturevalue("migrated_url"))
+    else:
+        directory = DataDir(lay_schema(tmp_path / "data"))
     directory.claim()
     return directory
 
@@ -79,11 +88,8 @@ def data(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> DataDir:
 def sqlite_data(tmp_path: pathlib.Path) -> DataDir:
     """A data directory with a SQLite file whose schema is there, for what only a file can suffer."""
     from headgate.stores.data import DataDir
-    from headgate.stores.migrations import migrate
 
-    directory = DataDir(tmp_path / "data")
-    migrate(directory.url)
-    return directory
+    return DataDir(lay_schema(tmp_path / "data"))
 
 
 class Outage:

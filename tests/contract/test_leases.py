@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 from tests.conftest import Outage
+from tests.schema import lay_schema
 
 from headgate.core.clock import SystemClock
 from headgate.core.errors import LimitExceeded, Unavailable
@@ -71,11 +72,8 @@ async def meter(request: pytest.FixtureRequest, tmp_path: Any) -> AsyncIterator[
     if request.param == "local":
         yield LocalMeter(SystemClock())
         return
-    from headgate.stores.migrations import migrate
-
-    url = request.getfixturevalue("postgres_url") if request.param == "postgres" else None
-    data = DataDir(tmp_path / "data", url=url)
-    migrate(data.url)
+    url = request.getfixturevalue("migrated_url") if request.param == "postgres" else None
+    data = DataDir(lay_schema(tmp_path / "data"), url=url)
     loop = asyncio.get_running_loop()
     made = LeaseMeter(LeaseDesk(SqlLeases(data.url, "h", data.owner), loop, data.path, "h"), SystemClock(), loop)
     yield made

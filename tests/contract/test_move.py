@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import delete, select
+from tests.schema import lay_schema
 
 from headgate.cli.main import main
 from headgate.core.clock import Ids
@@ -32,9 +33,7 @@ IDS = Ids()
 @pytest.fixture
 def file(tmp_path: Path) -> DataDir:
     """A directory with a SQLite store."""
-    data = DataDir(tmp_path / "data")
-    data.prepare()
-    return data
+    return DataDir(lay_schema(tmp_path / "data"))
 
 
 @pytest.fixture

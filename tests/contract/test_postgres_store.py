@@ -39,12 +39,11 @@ MakeMachine = Callable[[str], DataDir]
 
 
 @pytest.fixture
-def machine(postgres_url: str, tmp_path: Path) -> MakeMachine:
+def machine(migrated_url: str, tmp_path: Path) -> MakeMachine:
     """Makes the data directory of one more machine on the same database."""
-    migrate(postgres_url)
 
     def make(name: str) -> DataDir:
-        data = DataDir(tmp_path / name, url=postgres_url)
+        data = DataDir(tmp_path / name, url=migrated_url)
         data.claim()
         return data
 
@@ -52,9 +51,9 @@ def machine(postgres_url: str, tmp_path: Path) -> MakeMachine:
 
 
 @pytest.fixture
-def engine(machine: MakeMachine, postgres_url: str) -> Iterator[Engine]:
+def engine(machine: MakeMachine, migrated_url: str) -> Iterator[Engine]:
     """The database, as a reader sees it."""
-    engine = open_engine(postgres_url)
+    engine = open_engine(migrated_url)
     yield engine
     engine.dispose()
 
@@ -204,12 +203,12 @@ def test_a_server_that_dies_in_the_middle_of_a_batch(tmp_path: Path, own_postgre
 
 
 def test_a_database_that_only_reads_quarantines_nothing(
-    machine: MakeMachine, engine: Engine, postgres: Postgres, postgres_url: str
+    machine: MakeMachine, engine: Engine, postgres: Postgres, migrated_url: str
 ) -> None:
     """A standby, or a database set to read only, makes the journal wait: no record is put aside for it."""
     data = machine("one")
     ids = write(data, *some(3))
-    name = postgres_url.rpartition("/")[2]
+    name = migrated_url.rpartition("/")[2]
     postgres.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     recorder = Recorder(data)
     with pytest.raises(SQLAlchemyError, match="read-only"):

@@ -19,19 +19,9 @@ from headgate.stores.change import KEPT_NS, Once
 from headgate.stores.data import DataDir
 from headgate.stores.keyring import KeyRingCache, digest_of
 from headgate.stores.keys import KeyChange, KeySpec
-from headgate.stores.migrations import migrate
 from headgate.stores.people import TeamSpec, UserChange, UserSpec
 from headgate.stores.registry import Registry
 from headgate.stores.schema import audit_log, epoch, metadata
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def data(request: pytest.FixtureRequest, tmp_path: Path) -> DataDir:
-    """A data directory whose schema is there, in a file of its own or on a server."""
-    url = request.getfixturevalue("postgres_url") if request.param == "postgres" else None
-    directory = DataDir(tmp_path / "data", url=url)
-    migrate(directory.url)
-    return directory
 
 
 @pytest.fixture

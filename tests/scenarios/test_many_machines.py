@@ -94,9 +94,9 @@ def all_records(gateway: Gateway, wanted: int) -> list[str]:
         time.sleep(0.2)
 
 
-def test_keys_and_records_are_shared(machines: Machines, postgres_url: str) -> None:
+def test_keys_and_records_are_shared(machines: Machines, migrated_url: str) -> None:
     """A key made on one machine works on the other at once, and ends there too; each lists the calls of both."""
-    one, two = machines(postgres_url, 1)
+    one, two = machines(migrated_url, 1)
     secret = one.run("keys", "create", "--name", "later", "--quiet").strip()
     first, two.key = two.key, secret
     wait_for_status(two, 200)
@@ -111,7 +111,7 @@ def test_keys_and_records_are_shared(machines: Machines, postgres_url: str) -> N
         told = json.loads(gate.run("record", ids[1], "--format", "json"))
         assert told["id"] == ids[1]
     assert not (one.data / "headgate.db").exists()
-    password = postgres_url.rpartition("@")[0].rpartition(":")[2]
+    password = migrated_url.rpartition("@")[0].rpartition(":")[2]
     for gate in (one, two):
         said = "".join(gate.log) + gate.greeting + (gate.data / "recorder.log").read_text()
         assert password not in said + gate.run("config", "explain", "--config", str(gate.config))

@@ -13,12 +13,12 @@ from pathlib import Path
 import msgspec
 import pytest
 from sqlalchemy import select
+from tests.schema import lay_schema
 
 from headgate.core.clock import Ids
 from headgate.core.record import Record
 from headgate.stores.data import DataDir
 from headgate.stores.keeper import RecorderKeeper, ensure_recorder, take_recorder_lock
-from headgate.stores.migrations import migrate
 from headgate.stores.schema import calls
 
 WRITER = """
@@ -41,9 +41,7 @@ while True:
 @pytest.fixture
 def data(tmp_path: Path) -> DataDir:
     """A data directory whose schema is there."""
-    directory = DataDir(tmp_path / "data")
-    migrate(directory.url)
-    return directory
+    return DataDir(lay_schema(tmp_path / "data"))
 
 
 def recorder_pid(data: DataDir) -> int | None:

@@ -16,7 +16,6 @@ from tests.scenarios.conftest import SSE_HEAD, Gateway, Upstream, Write, complet
 from headgate.stores.budgets import Budget, list_budgets
 from headgate.stores.data import DataDir
 from headgate.stores.leases.meter_file import list_meters
-from headgate.stores.migrations import migrate
 
 CONFIG = """
 providers:
@@ -136,16 +135,15 @@ def _hang(gate: Gateway) -> None:
 
 
 def test_two_machines_on_one_postgres_keep_one_limit(
-    provider: Provider, tmp_path: pathlib.Path, postgres_url: str
+    provider: Provider, tmp_path: pathlib.Path, migrated_url: str
 ) -> None:
     """Each serves some; together exactly as many as are allowed."""
-    migrate(postgres_url)
     gates: list[Gateway] = []
     config = CONFIG.format(port=provider.up.port) + "limits: [{amount: 40, unit: requests, per: month}]\n"
     try:
         for name in ("one", "two"):
             (tmp_path / name).mkdir()
-            env = {"HEADGATE_DATABASE_URL": postgres_url}
+            env = {"HEADGATE_DATABASE_URL": migrated_url}
             gates.append(Gateway(tmp_path / name, config, key=not gates, env=env))
         gates[1].key = gates[0].key
         while gates[1].chat()[0] == 401:
@@ -155,7 +153,7 @@ def test_two_machines_on_one_postgres_keep_one_limit(
         assert 36 <= provider.served <= 40
         while gates[0].chat()[0] == 200:
             assert provider.served <= 40
-        row = budget(gates[1].data, lambda row: row.used == provider.served, postgres_url)
+        row = budget(gates[1].data, lambda row: row.used == provider.served, migrated_url)
         assert row.rule.amount == 40
     finally:
         for gate in gates:
