@@ -11,7 +11,7 @@ import msgspec
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], numbers: frozenset[str] = frozenset()) -> None:
-    """Prints an aligned table; the columns in ``numbers`` stand to the right."""
+    """Prints an aligned table; the columns in ``numbers`` stand to the right. No row: (none) on stderr."""
     widths = [max(len(cell) for cell in cells) for cells in zip(columns, *rows, strict=True)]
     for row in (columns, *rows):
         cells = [
@@ -19,6 +19,8 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], numbers: 
             for name, cell, width in zip(columns, row, widths, strict=True)
         ]
         print("  ".join(cells).rstrip())
+    if not rows:
+        print("(none)", file=sys.stderr)
 
 
 def print_csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,9 +41,14 @@ def steps_of(settings: Settings, name: str) -> Sequence[StepSettings]:
 
 def price_steps(settings: Settings, steps: Sequence[StepSettings]) -> list[Deployment]:
     """Returns a deployment for each step, with its price of this moment. None of them can be called."""
-    folder = Path(settings.data.dir)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    book = PriceBook(folder)
+    with contextlib.ExitStack() as stack:
+        folder = Path(settings.data.dir)
+        if not folder.is_dir():  # who only looks makes no data directory
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="headgate-")))
+        return _price(settings, steps, PriceBook(folder))
+
+
+def _price(settings: Settings, steps: Sequence[StepSettings], book: PriceBook) -> list[Deployment]:
     now = time.time()
     made = []
     for step in steps:

@@ -17,7 +17,7 @@ from headgate.cli.prices import prices
 from headgate.cli.reconcile import reconcile
 from headgate.cli.records import record, records
 from headgate.cli.spend import month_start, spend
-from headgate.cli.tables import print_csv
+from headgate.cli.tables import print_csv, print_table
 from headgate.core.clock import Ids
 from headgate.core.errors import BadRequest, UnknownModel
 from headgate.core.price import Rates
@@ -131,6 +131,13 @@ def test_csv_is_harmless(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.splitlines() == ["user,cost", '"\'=cmd(""x"")",-3', "'+1,5", "ann,"]
 
 
+def test_a_table_without_rows_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where people look, not in what programs read."""
+    print_table(("ID", "NAME"), [])
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == ("ID  NAME\n", "(none)\n")
+
+
 def test_a_record_shows_its_arithmetic(place: Path) -> None:
     """The story has the cost and what it is the sum of; the list has it too."""
     lines = [json.loads(line) for line in run(place, "records", "--format", "jsonl").stdout.splitlines()]
@@ -154,6 +161,15 @@ def test_prices_are_listed(place: Path) -> None:
     assert sure.return_value == 0
     assert json.loads(sure.stdout)["prices"][0]["nano_dollars_per_million"]["input"] == 2_500_000_000
     assert isinstance(invoke(place, "prices", "nope").exception, UnknownModel)
+
+
+def test_prices_leave_no_data_directory_behind(tmp_path: Path) -> None:
+    """Prices of the table are told before anything is served, and looking makes nothing."""
+    (tmp_path / "headgate.yaml").write_text(
+        CONFIG.replace(", prices: {gpt-4o: {input: 2.5, output: 10, cached: 1.25}}", "")
+    )
+    assert json.loads(run(tmp_path, "prices", "sure", "--format", "json").stdout)["prices"][0]["source"] != ""
+    assert [one.name for one in tmp_path.iterdir()] == ["headgate.yaml"]
 
 
 def test_an_estimate_from_text_file_and_input(place: Path) -> None:
