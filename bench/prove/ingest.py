@@ -3,7 +3,9 @@
 
 A journal is written first, in segments as a worker writes them; then one recorder, on the gateway's core, moves it in
 its usual batches. Postgres runs on the other core, with fsync and a commit for each batch that waits for the disk.
-Every record must be in the store exactly once afterwards. Figures are medians; bars are held against the slowest run.
+Every record must be in the store exactly once afterwards. Each run takes the same journal three times over: with
+everything on (rollups, redaction, metrics and alerts), without rollups, and with nothing but the records, as before
+any of these was there. Figures are medians; bars are held against the slowest run with everything on.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import argparse
 import json
 import os
 import pathlib
+import shutil
 import statistics
 import subprocess
 import sys
@@ -27,16 +30,31 @@ from tests import postgres
 
 TITLE = "From the journal into the store: records per second"
 POSTGRES_BAR = 5_000
+MODES = ("everything on", "without rollups", "records alone")
 # The first batch opens the database and is not counted.
 _RECORDER = """
 import json, resource, sys, time
+from headgate.observe.duties import duties
+from headgate.stores import ingest, rollups
 from headgate.stores.data import DataDir
 from headgate.stores.recorder import Recorder
-recorder = Recorder(DataDir(sys.argv[1], url=sys.argv[2] or None))
+data, mode = DataDir(sys.argv[1], url=sys.argv[2] or None), sys.argv[3]
+recorder = Recorder(data)
+beside = duties(data) if mode == "everything on" else []
+for duty in beside:
+    duty.start()
+    if hasattr(duty, "stored"):
+        recorder.watchers.append(duty)
+if mode != "everything on":
+    rollups.RollupWriter.add = lambda *_: rollups.Tally()
+if mode == "records alone":
+    ingest.clean_all = lambda *_: None
 recorder.step()
 began, cpu = time.monotonic(), time.process_time()
 moved = recorder.drain()
 seconds, used = time.monotonic() - began, time.process_time() - cpu
+for duty in beside:
+    duty.close()
 recorder.close()
 print(json.dumps([moved, seconds, used, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6]))
 """
@@ -103,17 +121,18 @@ def stored(data: pathlib.Path, url: str, server: postgres.Postgres | None) -> tu
         connection.close()
 
 
-def sample(folder: pathlib.Path, records: int, server: postgres.Postgres | None) -> dict[str, Any]:
-    """Fills a journal and has a recorder move it; returns what that took."""
+def sample(folder: pathlib.Path, records: int, mode: str, server: postgres.Postgres | None) -> dict[str, Any]:
+    """Fills a journal and has a recorder move it in one of ``MODES``; returns what that took."""
     url = server.new_database() if server is not None else ""
     run(_WRITER, folder, url, records)
     before = server_cpu(server) if server is not None else 0.0
-    moved, seconds, used, memory = json.loads(run(_RECORDER, folder, url, core=GATE_CORE))
+    moved, seconds, used, memory = json.loads(run(_RECORDER, folder, url, mode, core=GATE_CORE))
     after = server_cpu(server) if server is not None else 0.0
     rows, ids = stored(folder, url, server)
     if server is not None:
         server.drop_database(url)
     return {
+        "mode": mode,
         "records_per_s": moved / seconds,
         "recorder_us": used / moved * 1e6,
         "database_us": (after - before) / records * 1e6 if server is not None else None,
@@ -122,8 +141,8 @@ def sample(folder: pathlib.Path, records: int, server: postgres.Postgres | None)
     }
 
 
-def row(store: str, records: int, samples: list[dict[str, Any]]) -> dict[str, Any]:
-    """Returns the table's row: medians."""
+def row(store: str, mode: str, records: int, samples: list[dict[str, Any]]) -> dict[str, Any]:
+    """Returns the table's row of one store and mode: medians."""
 
     def median(name: str) -> float | None:
         values = [one[name] for one in samples if one[name] is not None]
@@ -131,6 +150,7 @@ def row(store: str, records: int, samples: list[dict[str, Any]]) -> dict[str, An
 
     return {
         "store": store,
+        "recorder": mode,
         "records": records,
         "runs": len(samples),
         "records per second": median("records_per_s"),
@@ -163,6 +183,8 @@ def bars(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Returns what must hold."""
     found = []
     for one in rows:
+        if one["recorder"] != MODES[0]:
+            continue
         speed = one["slowest run"]
         if one["store"] == "SQLite":
             need = worker_speed()
@@ -194,14 +216,15 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="headgate-bench-") as name, postgres.session():
         for store in ("SQLite", "Postgres"):
             samples = []
-            for number in range(args.runs):
-                folder = pathlib.Path(name) / f"{store}{number}"
+            for number in range(args.runs * len(MODES)):
+                folder, mode = pathlib.Path(name) / f"{store}{number}", MODES[number % len(MODES)]
                 if store == "SQLite":
-                    samples.append(sample(folder, args.records, None))
-                    continue
-                with postgres.Postgres(**durable) as server:
-                    samples.append(sample(folder, args.records, server))
-            rows.append(row(store, args.records, samples))
+                    samples.append(sample(folder, args.records, mode, None))
+                else:
+                    with postgres.Postgres(**durable) as server:
+                        samples.append(sample(folder, args.records, mode, server))
+                shutil.rmtree(folder)
+            rows += [row(store, mode, args.records, [one for one in samples if one["mode"] == mode]) for mode in MODES]
             details += [{"store": store, **one} for one in samples]
     found = bars(rows)
     for one in rows:

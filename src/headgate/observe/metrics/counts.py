@@ -7,6 +7,7 @@ combinations is ``other``.
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,13 +43,12 @@ class Counts:
             self.stored += len(records)
             for (_, model, deployment, outcome, status), figures in cells.items():
                 self._cell(model, deployment, outcome, status, figures).merge(figures)
-            for record in records:
-                for attempt in record.attempts:
-                    place = attempt.deployment if len(self._attempts) < MOST else OTHER
-                    key = (place, attempt.outcome, attempt.error)
-                    if key not in self._attempts and len(self._attempts) >= MOST:
-                        key = (OTHER, attempt.outcome, OTHER)
-                    self._attempts[key] = self._attempts.get(key, 0) + 1
+            made = Counter([(one.deployment, one.outcome, one.error) for record in records for one in record.attempts])
+            for (deployment, outcome, error), count in made.items():
+                key = (deployment if len(self._attempts) < MOST else OTHER, outcome, error)
+                if key not in self._attempts and len(self._attempts) >= MOST:
+                    key = (OTHER, outcome, OTHER)
+                self._attempts[key] = self._attempts.get(key, 0) + count
 
     def write(self, page: Page) -> None:
         """Writes all families; each has its help even while it has no sample."""
