@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from operator import add
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -46,7 +46,7 @@ _OUTCOMES = {
 _NO_OUTCOME = (1, 0, 0, 0, 0)
 
 
-class Facts(NamedTuple):
+class Facts(msgspec.Struct):
     """What one call adds to every figure that it belongs to.
 
     ``counts`` in the order of ``COUNTS``; ``named`` what it counts once for by name. ``moved`` says what attempts cost
@@ -64,12 +64,15 @@ def facts_of(record: Record, deployment: str) -> Facts:
     attempts = record.attempts
     usage = record.usage
     tokens = usage if usage is not None and record.dialect not in _NO_TOKENS else None
-    lost, moved, fallback, unpriced = 0, None, 0, record.cost is None
+    lost, moved, fallback, made, unpriced = 0, None, 0, 0, record.cost is None
     if len(attempts) == 1:
-        unpriced = unpriced or attempts[0].unpriced
+        only = attempts[0]
+        made = 0 if only.outcome == "skipped" else 1
+        unpriced = unpriced or only.unpriced
         if record.winner != 0:
-            lost = attempts[0].cost or 0
+            lost = only.cost or 0
     elif attempts:
+        made = dispatched(record)
         unpriced = unpriced or any(attempt.unpriced for attempt in attempts)
         lost, moved = _elsewhere(record, deployment)
         fallback = int(record.winner > 0 and deployment != attempts[0].deployment)
@@ -87,17 +90,11 @@ def facts_of(record: Record, deployment: str) -> Facts:
         if verdict and isinstance(verdict, str):
             named.append(_CACHE + verdict[:_WORD])
     spent = (0, 0, 0) if tokens is None else (tokens.input, tokens.output, tokens.cached)
-    counts = (
-        *_OUTCOMES.get(record.outcome, _NO_OUTCOME),
-        *(spent if max(spent) <= _LARGEST else [min(count, _LARGEST) for count in spent]),
-        min(record.cost or 0, _DEAREST),
-        min(lost, _DEAREST),
-        1 if unpriced else 0,
-        dispatched(record) if attempts else 0,
-        fallback,
-        1 if completed and usage is not None and not usage.output and record.dialect not in _NO_TEXT else 0,
-    )
-    return Facts(counts, named, status, moved)
+    if max(spent) > _LARGEST:
+        spent = (min(spent[0], _LARGEST), min(spent[1], _LARGEST), min(spent[2], _LARGEST))
+    empty = completed and usage is not None and not usage.output and record.dialect not in _NO_TEXT
+    rest = (min(record.cost or 0, _DEAREST), min(lost, _DEAREST), 1 if unpriced else 0, made, fallback, int(empty))
+    return Facts(_OUTCOMES.get(record.outcome, _NO_OUTCOME) + spent + rest, named, status, moved)
 
 
 def _count_times(record: Record, output: int, named: list[str | int]) -> None:
