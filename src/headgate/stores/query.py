@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Engine, RowMapping, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, and_, func, literal_column, or_, select, tuple_
 
 from headgate.core.errors import BadRequest
 from headgate.stores.feedback_rows import judges, plain_feedback
@@ -74,12 +74,15 @@ class CallStore:
         Raises:
             BadRequest: a filter can not be understood.
         """
-        query = select(calls).where(*conditions(filters))
-        if after is not None:
-            query = query.where(tuple_(calls.c.time_ns, calls.c.n) < tuple_(after.time_ns, after.n))
-        query = query.order_by(calls.c.time_ns.desc(), calls.c.n.desc()).limit(limit)
+        newest = (calls.c.time_ns.desc(), calls.c.n.desc())
+        rows: list[RowMapping] = []
         with self._engine.connect() as connection:
-            rows = connection.execute(query).mappings().all()
+            for where in _ways(connection, filters):
+                query = select(calls).where(*where)
+                if after is not None:
+                    query = query.where(tuple_(calls.c.time_ns, calls.c.n) < tuple_(after.time_ns, after.n))
+                rows += connection.execute(query.order_by(*newest).limit(limit)).mappings()
+        rows = sorted(rows, key=lambda row: (-row["time_ns"], -row["n"]))[:limit]
         cursor = Cursor(rows[-1]["time_ns"], rows[-1]["n"]) if len(rows) == limit else None
         return [to_story(dict(row)) for row in rows], cursor
 
@@ -207,6 +210,35 @@ def conditions(filters: Filters) -> list[ColumnElement[bool]]:
     Raises:
         BadRequest: a filter can not be understood.
     """
+    found = _plain(filters)
+    if filters.key is not None:
+        named = select(virtual_keys.c.id).where(virtual_keys.c.name == filters.key)
+        found.append(or_(calls.c.key_id == filters.key, calls.c.key_id.in_(named)))
+    if filters.deployment is not None:
+        found.append(or_(calls.c.deployment == filters.deployment, _tried(filters.deployment)))
+    return found
+
+
+def _ways(connection: Connection, filters: Filters) -> list[list[ColumnElement[bool]]]:
+    """Returns ``conditions`` as several that no call fulfils two of: one index finds the newest of each by itself."""
+    found = [_plain(filters)]
+    if filters.key is not None:
+        named = connection.execute(select(virtual_keys.c.id).where(virtual_keys.c.name == filters.key)).scalars()
+        found = [[*where, calls.c.key_id == id] for where in found for id in {filters.key, *named}]
+    if filters.deployment is not None:
+        answered = calls.c.deployment == filters.deployment
+        elsewhere = or_(calls.c.deployment.is_(None), calls.c.deployment != filters.deployment)
+        other = and_(_tried(filters.deployment), elsewhere)
+        found = [[*where, way] for where in found for way in (answered, other)]
+    return found
+
+
+def _tried(deployment: str) -> ColumnElement[bool]:
+    return calls.c.tried.contains(f"|{deployment}|", autoescape=True)
+
+
+def _plain(filters: Filters) -> list[ColumnElement[bool]]:
+    """The conditions that one index can serve."""
     c = calls.c
     found: list[ColumnElement[bool]] = []
     for column, value in (
@@ -225,18 +257,16 @@ def conditions(filters: Filters) -> list[ColumnElement[bool]]:
         found.append(c.time_ns >= filters.since_ns)
     if filters.until_ns is not None:
         found.append(c.time_ns < filters.until_ns)
-    if filters.key is not None:
-        named = select(virtual_keys.c.id).where(virtual_keys.c.name == filters.key)
-        found.append(or_(c.key_id == filters.key, c.key_id.in_(named)))
-    if filters.deployment is not None:
-        tried = c.tried.contains(f"|{filters.deployment}|", autoescape=True)
-        found.append(or_(c.deployment == filters.deployment, tried))
     if filters.outcome is not None:
         if filters.outcome not in OUTCOMES:
             raise BadRequest(f"unknown outcome {filters.outcome!r}: one of {', '.join(OUTCOMES)}", param="outcome")
         found.append(c.outcome == filters.outcome)
+        if filters.outcome != "completed":
+            found.append(c.outcome != literal_column("'completed'"))  # as the index of calls in trouble has it
     if filters.status is not None:
         found.append(_status(filters.status))
+        if (filters.status if filters.status > 9 else filters.status * 100) >= 400:
+            found.append(c.status >= literal_column("400"))
     if filters.error is not None:
         found.append(c.error.is_not(None) if filters.error == "*" else c.error == filters.error)
     for name, value in filters.tags.items():

@@ -33,6 +33,9 @@ _Serial = BigInteger().with_variant(Integer, "sqlite")
 # By bytes, so that an index finds what begins alike; other words are only compared for equality.
 _Id = String().with_variant(String(collation="C"), "postgresql")
 
+TROUBLE = "status >= 400 OR outcome <> 'completed' OR error IS NOT NULL"
+"""Which calls stand in an index of their own: few. A query that has one of these terms can use it."""
+
 calls = Table(
     "calls",
     metadata,
@@ -69,6 +72,12 @@ calls = Table(
     Index("calls_by_key", "key_id", "time_ns"),
     Index("calls_by_model", "model", "time_ns"),
     Index("calls_by_deployment", "deployment", "time_ns"),
+    Index(
+        "calls_in_trouble",
+        *("time_ns", "n", "status", "outcome", "error"),
+        sqlite_where=text(TROUBLE),
+        postgresql_where=text(TROUBLE),
+    ),
     *(
         Index(
             f"calls_by_{name}",
@@ -353,6 +362,13 @@ hours, days = (
         sqlite_with_rowid=False,
     )
     for name in ("hours", "days")
+)
+
+# For sums over many days of many users: only what is summed, in the order of the groups. Days are written once a day.
+Index(
+    "days_by_value",
+    *(days.c[name] for name in ("dimension", "value", "bucket", "calls", "completed", "failed")),
+    *(days.c[name] for name in ("input_tokens", "output_tokens", "cached_tokens", "cost", "unpriced")),
 )
 
 # Days before ``folded`` of a shard stand in ``days``, too.

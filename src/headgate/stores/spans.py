@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Table, and_, select
+from sqlalchemy import ColumnElement, Connection, Table, and_, func, select
 
 from headgate.stores.rollups import DAY_NS, HOUR_NS, MINUTE_NS
 from headgate.stores.schema import days, hours, minutes, rollup_shards
@@ -14,7 +14,8 @@ from headgate.stores.schema import days, hours, minutes, rollup_shards
 WIDTHS = {"minutes": MINUTE_NS, "hours": HOUR_NS, "days": DAY_NS}
 """How much time a row of each table stands for, in ns."""
 
-_EVER = (1 << 31) - 1
+LOOKED_UP = 3000
+"""So many buckets are named one by one where few groups of each matter, so that their rows are looked up by key."""
 
 
 class Piece(msgspec.Struct, frozen=True):
@@ -25,10 +26,12 @@ class Piece(msgspec.Struct, frozen=True):
     high: int
     shards: tuple[int, ...] | None = None
 
-    def holds(self) -> ColumnElement[bool]:
-        """Returns what a query's ``where`` wants for these rows."""
+    def holds(self, *, few: bool = False) -> ColumnElement[bool]:
+        """Returns what a query's ``where`` wants for these rows; ``few`` where it names their groups, too."""
         c = self.table.c
-        found = [c.bucket >= self.low, c.bucket < self.high]
+        found: list[ColumnElement[bool]] = [c.bucket >= self.low, c.bucket < self.high]
+        if few and self.high - self.low <= LOOKED_UP:
+            found = [c.bucket.in_(range(self.low, self.high))]
         if self.shards is not None:
             found.append(c.shard.in_(self.shards))
         return and_(*found)
@@ -45,7 +48,7 @@ def cover(connection: Connection, since: int, until: int | None, unit: int, *, b
     """Returns what covers the time from ``since`` to below ``until`` (ns since 1970; None for all to come).
 
     Args:
-        connection: the database, to look up which days are made.
+        connection: the database, to look up which days are made, and where rollups end.
         since, until: the stretch.
         unit: rows must not stand for more time than this (ns): ``MINUTE_NS``, ``HOUR_NS`` or ``DAY_NS``.
         by_minute: whether minutes can answer, which know models, deployments and outcomes only.
@@ -67,13 +70,22 @@ def cover(connection: Connection, since: int, until: int | None, unit: int, *, b
             fill(low, high, widths[1:])
             return
         fill(low, first * width, widths[1:])
-        pieces.extend(_pieces(connection, width, first, _EVER if last is None else last))
+        beyond = -(-_end(connection) // width) if last is None else last
+        if beyond > first:
+            pieces.extend(_pieces(connection, width, first, beyond))
         if last is not None:
             fill(last * width, high, widths[1:])
 
     widths = [width for width in (DAY_NS, HOUR_NS, MINUTE_NS) if width <= unit and (by_minute or width > MINUTE_NS)]
     fill(max(0, since), until, widths)
     return Cover(pieces, edges)
+
+
+def _end(connection: Connection) -> int:
+    """Where the last hour of which there is anything ends, in ns since 1970."""
+    c = hours.c
+    last = connection.execute(select(func.max(c.bucket)).where(c.dimension == 0)).scalar_one()
+    return 0 if last is None else (int(last) + 1) * HOUR_NS
 
 
 def _pieces(connection: Connection, width: int, first: int, last: int) -> Iterator[Piece]:
@@ -96,7 +108,7 @@ def _days(connection: Connection, first: int, last: int) -> Iterator[Piece]:
     for folded, numbers in shards.items():
         if folded < last:
             every = sum(map(len, shards.values())) == len(numbers)
-            yield Piece(hours, folded * 24, min(last * 24, _EVER), None if every else tuple(numbers))
+            yield Piece(hours, folded * 24, last * 24, None if every else tuple(numbers))
 
 
 def start_of(piece: Piece, bucket: Any) -> int:

@@ -22,14 +22,14 @@ import time
 from collections.abc import Callable, Sequence
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Engine, func, select
+from sqlalchemy import Connection, Engine, func, select
 
 from headgate.core.errors import BadRequest
 from headgate.stores.figures import COUNTS, Figures
 from headgate.stores.query import Filters
 from headgate.stores.rollups import DAY_NS, HOUR_NS, MINUTE_NS, figure_columns
-from headgate.stores.schema import minutes, virtual_keys
-from headgate.stores.spans import Cover, Piece, start_of
+from headgate.stores.schema import virtual_keys
+from headgate.stores.spans import Cover, start_of
 from headgate.stores.sums import add_up, plan_of
 from headgate.stores.view import EVER, View, scan
 
@@ -38,8 +38,6 @@ ORDERS = ("calls", "cost", "failed", "input_tokens", "output_tokens")
 
 MOST_POINTS = 10_000
 _BATCH = 1000
-_LOOKED_UP = 400
-"""Hours or days whose rows of some groups are looked up one by one; of more, all are read."""
 
 
 class Group(msgspec.Struct):
@@ -204,7 +202,7 @@ def _collect(
     wanted = None if names is None else frozenset(names)
     for piece in [] if plan is None else plan.pieces:
         values = view.value(piece)
-        where = [*view.holds(connection, piece), *_among(view, piece, names)]
+        where = view.holds(connection, piece, names)
         query = select(piece.table.c.bucket, *values, *figure_columns(piece.table)).where(*where)
         split = 1 + len(values)
         for row in connection.execute(query.execution_options(yield_per=_BATCH)):
@@ -228,7 +226,7 @@ def _counts(
     wanted = None if names is None else frozenset(names)
     for piece in [] if plan is None else plan.pieces:
         values = view.value(piece)
-        where = [*view.holds(connection, piece), *_among(view, piece, names)]
+        where = view.holds(connection, piece, names)
         query = select(*values, *(func.sum(piece.table.c[name]) for name in COUNTS)).where(*where).group_by(*values)
         for row in connection.execute(query):
             named = view.group_of(tuple(row[: len(values)]))
@@ -240,17 +238,3 @@ def _counts(
 def _stretches(view: View, plan: Cover | None) -> list[tuple[int, int | None]]:
     """The times of which the calls themselves must be read."""
     return [(view.filters.since_ns or 0, view.filters.until_ns)] if plan is None else plan.edges
-
-
-def _among(view: View, piece: Piece, names: Sequence[str] | None) -> list[ColumnElement[bool]]:
-    """What keeps a piece to the rows of these groups, as far as its values are groups; buckets are named one by one.
-
-    So that a few users' rows are looked up, instead of reading those of everybody for months.
-    """
-    if names is None or view.group != view.dimension or piece.table is minutes:
-        return []
-    c = piece.table.c
-    found: list[ColumnElement[bool]] = [c.value.in_(names)]
-    if piece.high - piece.low <= _LOOKED_UP:
-        found.append(c.bucket.in_(range(piece.low, piece.high)))
-    return found

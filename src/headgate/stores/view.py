@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -85,21 +85,30 @@ class View(msgspec.Struct, frozen=True):
             dimension = None
         return cls(filters, group, dimension, by_minute, minutes_only)
 
-    def holds(self, connection: Connection, piece: Piece) -> list[ColumnElement[bool]]:
-        """Returns what a query's ``where`` wants for a piece's rows; ``group_of`` drops some more."""
+    def holds(
+        self, connection: Connection, piece: Piece, among: Sequence[str] | None = None
+    ) -> list[ColumnElement[bool]]:
+        """Returns what a query's ``where`` wants for a piece's rows; ``group_of`` drops some more.
+
+        ``among`` are the only groups that matter, None for all; others may still come.
+        """
         filters, c = self.filters, piece.table.c
-        found = [piece.holds()]
         if piece.table is minutes:
+            found = [piece.holds()]
             for column, value in ((c.model, filters.model), (c.deployment, filters.deployment)):
                 if value is not None:
                     found.append(column == clean_word(value))
             return found + _outcomes(filters)
         assert self.dimension is not None
-        found.append(c.dimension == dimension_of(self.dimension))
-        if self.dimension in _NAMED:
-            value = getattr(filters, self.dimension)
-            if value is not None:
-                found.append(c.value.in_(_ids(connection, value) if self.dimension == "key" else [clean_word(value)]))
+        value = getattr(filters, self.dimension) if self.dimension in _NAMED else None
+        names: Sequence[str] | None = None
+        if value is not None:
+            names = _ids(connection, value) if self.dimension == "key" else [clean_word(value)]
+        elif self.group == self.dimension:
+            names = among
+        found = [c.dimension == dimension_of(self.dimension), piece.holds(few=names is not None)]
+        if names is not None:
+            found.append(c.value.in_(names))
         return found
 
     def value(self, piece: Piece) -> list[Any]:
