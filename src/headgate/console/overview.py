@@ -10,6 +10,7 @@ import msgspec
 
 from headgate.console.budgets import Budget, read_budgets
 from headgate.console.calls import row_of
+from headgate.console.feedback import Judged, read_judged
 from headgate.console.page import Page, View, Visit
 from headgate.console.plot import Line, Plot
 from headgate.stores.figures import Figures
@@ -92,13 +93,18 @@ def _show(visit: Visit) -> View:
     filters = Filters(since_ns=since)
     total = stats.total(filters)
     before = stats.total(Filters(since_ns=since - chosen.length, until_ns=since))
+    judged = read_judged(visit.desk.engine, since, now)
     recent, _ = CallStore(visit.desk.engine).page(Filters(), RECENT)
     data = {
         "range": chosen,
         "ranges": RANGES,
         "total": total,
-        "tiles": _tiles(total, before),
-        "plots": plots(stats.series(filters, chosen.step)) if total.calls else [],
+        "tiles": [*_tiles(total, before), *_satisfied(judged)],
+        "plots": [
+            *(plots(stats.series(filters, chosen.step)) if total.calls else []),
+            *([judged.plot] if judged.plot is not None else []),
+        ],
+        "disliked": judged.bad,
         "movers": [
             (name, _moved(stats.movers(group, filters, _TOP)))
             for name, group in (("Features", "feature"), ("Models", "model"))
@@ -120,24 +126,37 @@ def _tightest(visit: Visit, now: int) -> list[Budget]:
 
 
 def _tiles(total: Figures, before: Figures) -> list[dict[str, Any]]:
-    """The figures at the top: name, value, how it is shown, how it changed, whether growth is bad, and one more."""
+    """The figures at the top: name, value, how it is shown, how it changed, what of that is bad, and one more."""
 
     def both(what: str, at: float) -> tuple[float | None, float | None]:
         return quantile(total, what, at), quantile(before, what, at)
 
     p99, first95 = quantile(total, "latency", 0.99), quantile(total, "first_content", 0.95)
     tokens = total.input_tokens + total.output_tokens
-    rows: list[tuple[str, tuple[float | None, float | None], str, bool, Any]] = [
-        ("Calls", (total.calls, before.calls), "count", False, None),
-        ("Errors", (total.error_rate, before.error_rate), "percent", True, ("count", total.failed, "failed")),
-        ("Answer p50", both("latency", 0.5), "span", True, None),
-        ("Answer p95", both("latency", 0.95), "span", True, ("span", p99, "p99")),
-        ("First content p50", both("first_content", 0.5), "span", True, ("span", first95, "p95")),
-        ("Spend", (total.cost, before.cost), "money", True, ("count", tokens, "tokens")),
+    rows: list[tuple[str, tuple[float | None, float | None], str, str, Any]] = [
+        ("Calls", (total.calls, before.calls), "count", "", None),
+        ("Errors", (total.error_rate, before.error_rate), "percent", "growth", ("count", total.failed, "failed")),
+        ("Answer p50", both("latency", 0.5), "span", "growth", None),
+        ("Answer p95", both("latency", 0.95), "span", "growth", ("span", p99, "p99")),
+        ("First content p50", both("first_content", 0.5), "span", "growth", ("span", first95, "p95")),
+        ("Spend", (total.cost, before.cost), "money", "growth", ("count", tokens, "tokens")),
     ]
     return [
         {"name": name, "value": now, "kind": kind, "change": change(now, earlier), "bad": bad, "more": more}
         for name, (now, earlier), kind, bad, more in rows
+    ]
+
+
+def _satisfied(judged: Judged) -> list[dict[str, Any]]:
+    """The tile of satisfaction, where anybody has said something."""
+    now, before = judged.now, judged.before
+    if now is None:
+        return []
+    earlier = None if before is None else before.score
+    more = ("count", now.feedback, "judged")
+    grown = change(now.score, earlier)
+    return [
+        {"name": "Satisfaction", "value": now.score, "kind": "percent", "change": grown, "bad": "fall", "more": more}
     ]
 
 

@@ -47,7 +47,9 @@ class Plot(msgspec.Struct, frozen=True):
     @property
     def empty(self) -> bool:
         """Whether there is nothing to see."""
-        return not any(value for line in self.lines for value in line.values)
+        values = [value for line in self.lines for value in line.values]
+        # No call costs and lasts nothing; a share of none is something to see.
+        return all(value is None for value in values) if self.unit == "percent" else not any(values)
 
     @property
     def data(self) -> str:

@@ -18,7 +18,7 @@ _BODIES = ("request_body", "response_body")
 
 
 def find(visit: Visit) -> dict[str, Any]:
-    """Returns the story of the call in the path, its bodies for developers only.
+    """Returns the story of the call in the path; its bodies, and what people said about it, for developers only.
 
     Raises:
         BadRequest: there is no such call.
@@ -30,11 +30,13 @@ def find(visit: Visit) -> dict[str, Any]:
     if not visit.may("developer"):
         for body in _BODIES:
             story.pop(body, None)
+        for said in story["feedback"]:
+            said["comment"] = None
     return story
 
 
-def _show(visit: Visit) -> View:
-    story = find(visit)
+def tell(visit: Visit, story: dict[str, Any], problem: str = "") -> View:
+    """Returns the page of a call that ``find`` has found, with what was wrong with a form that was sent from it."""
     dialects = visit.desk.core.dialects
     own = dialects.get(story["dialect"])
     asked, parameters = read_asked(story.get("request_body", ""), own)
@@ -55,6 +57,10 @@ def _show(visit: Visit) -> View:
         "models": list(visit.desk.core.settings.models),
         "kept": "request_body" in story,
         "hidden": not visit.may("developer"),
+        "problem": problem,
+        "form": visit.form,
+        "score": visit.form.get("score") if visit.form.pairs else "1",
+        "waits": bool(visit.query.get("waits")),
         "raw": [
             ("Request", _pretty(story.get("request_body", ""))),
             ("Answer", _pretty(story.get("response_body", ""))),
@@ -64,7 +70,7 @@ def _show(visit: Visit) -> View:
             (name, story[name]) for name in ("user", "team", "feature", "prompt", "session", "trace") if story[name]
         ],
     }
-    return View("story.html", data)
+    return View("story.html", data, 400 if problem else 200)
 
 
 def _pretty(text: str) -> str:
@@ -77,6 +83,6 @@ def _pretty(text: str) -> str:
 
 
 PAGES = (
-    Page(path="/calls/{id}", does=_show, title="Call"),
+    Page(path="/calls/{id}", does=lambda visit: tell(visit, find(visit)), title="Call"),
     Page(path="/calls/{id}/record", does=lambda visit: Json(find(visit))),
 )

@@ -15,7 +15,9 @@ from tests.scenarios.conftest import SSE_HEAD, Gateway, Write, completion, delta
 
 from headgate.stores.data import DataDir
 from headgate.stores.keys import KeySpec
+from headgate.stores.query import Filters
 from headgate.stores.registry import Registry
+from headgate.stores.satisfaction import FeedbackStore
 
 CONFIG = """
 data: {{payloads: full}}
@@ -114,7 +116,22 @@ def furnish(gate: Gateway) -> House:
             answer = gate.chat(headers=headers, model=model, messages=said, stream=stream)
             calls[f"hostile {number} {model}"] = answer[1]["x-headgate-id"]
     gate.records()
+    _judge(gate, calls)
     return House(gate, keys, calls)
+
+
+def _judge(gate: Gateway, calls: dict[str, str]) -> None:
+    """Has the caller judge each hostile answer, in hostile words; returns once that is stored."""
+    for number, words in enumerate(HOSTILE):
+        said = {"id": calls[f"hostile {number} fast"], "score": 0, "comment": words}
+        answer = gate.post("/v1/feedback", {**said, "label": words if words.isprintable() else ""})
+        assert answer[0] in (200, 202), answer
+    engine = DataDir(gate.data).open_engine()
+    end = time.monotonic() + 30
+    while len(FeedbackStore(engine).page(Filters(), 100)) < len(HOSTILE):
+        assert time.monotonic() < end, "the feedback is not stored"
+        time.sleep(0.05)
+    engine.dispose()
 
 
 class Page(msgspec.Struct):

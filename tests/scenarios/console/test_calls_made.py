@@ -91,3 +91,41 @@ def test_limits_are_set_shown_and_removed(boss: Looker, house: House) -> None:
     page.get_by_role("button", name="Remove user alice").click()
     expect(page.get_by_text("Nothing is limited yet.")).to_be_visible()
     boss.quiet()
+
+
+def test_a_developer_judges_a_call(boss: Looker, house: House) -> None:
+    """The story shows what people thought of the call, takes one's own view of it, and says what is wrong with that."""
+    page, call = boss.page, house.calls["good"]
+    boss.go(f"/calls/{call}")
+    page.get_by_label("Score").select_option("0.25")
+    page.get_by_label("Label", exact=True).fill("wrong-answer")
+    page.get_by_label("Comment").fill("It is Lyon.\nSurely.")
+    page.get_by_role("button", name="Give feedback").click()
+    row = page.get_by_role("region", name="Feedback").get_by_role("row").filter(has_text="wrong-answer")
+    expect(row).to_contain_text("0.25")
+    expect(row).to_contain_text("It is Lyon.")
+    expect(row).to_contain_text("a reviewer")
+    boss.check()
+    page.get_by_label("Score").select_option("")
+    page.get_by_role("button", name="Give feedback").click()
+    expect(page.get_by_role("alert")).to_contain_text("feedback says nothing")
+    assert page.get_by_label("Score").input_value() == ""
+    boss.go("")
+    expect(page.locator(".tile", has_text="Satisfaction")).to_contain_text("judged")
+    expect(page.get_by_role("heading", name="Judged bad lately")).to_be_visible()
+    boss.quiet()
+
+
+def test_comments_are_for_developers(house: House) -> None:
+    """A viewer sees scores and labels; neither comments, on the page or in the record, nor the form."""
+    path = f"/calls/{house.calls['retried']}"
+    viewer, developer = house.visitor(house.keys["viewer"]), house.visitor(house.keys["developer"])
+    said = {"score": "0.5", "label": "seen-by-all", "comment": "not-for-viewers"}
+    given = developer.post(f"{path}/feedback", {**said, "proof": developer.get("/calls").proof})
+    assert (given.status, given.headers["location"]) == (303, f"/console{path}#feedback")
+    for visitor, shown in ((viewer, False), (developer, True)):
+        for page in (visitor.get(path), visitor.get(f"{path}/record")):
+            assert "seen-by-all" in page.text
+            assert ("not-for-viewers" in page.text) == shown
+        assert ('/feedback"' in visitor.get(path).text) == shown
+    assert viewer.post(f"{path}/feedback", {**said, "proof": viewer.get("/calls").proof}).status == 403

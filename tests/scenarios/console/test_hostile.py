@@ -15,6 +15,7 @@ def test_a_story_shows_hostile_words_as_text(boss: Looker, house: House, number:
     for model in ("fast", "broken"):
         boss.go(f"/calls/{house.calls[f'hostile {number} {model}']}")
         if model == "fast":
+            assert boss.page.get_by_role("region", name="Feedback").locator(".words").inner_text() == HOSTILE[number]
             assert boss.page.locator(".turn .said").all_inner_texts().count(HOSTILE[number]) == 3
         else:
             expect(boss.page.locator(".notice.bad").first).to_contain_text(HOSTILE[number])
@@ -47,6 +48,20 @@ def test_lists_and_tail_show_hostile_words_as_text(boss: Looker, house: House) -
     expect(rows).to_have_count(len(HOSTILE))
     names = rows.locator("td:nth-child(4) .name").all_inner_texts()
     assert sorted(names) == sorted(words.encode("ascii", "ignore").decode() for words in HOSTILE)
+    _nothing_happened(boss)
+
+
+def test_labels_of_feedback_stand_on_the_first_page_as_text(boss: Looker) -> None:
+    """What was judged bad is listed there by its label, and leads to its story."""
+    boss.go("")
+    links = boss.page.locator("section", has_text="Judged bad lately").get_by_role("link")
+    shown = links.all_inner_texts()
+    assert len(shown) == 6
+    assert set(shown) <= {
+        words if len(words) <= 60 else words[:59] + "…" for words in (*HOSTILE, "wrong-answer", "no label")
+    }
+    for link in links.all():
+        assert (link.get_attribute("href") or "").startswith("/console/calls/hg_")
     _nothing_happened(boss)
 
 
