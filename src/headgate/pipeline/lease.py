@@ -15,6 +15,12 @@ PLENTY_S = 240.0
 """The same where there is plenty: half of it is at hand, and a store that is away for a minute goes unnoticed."""
 PLENTY_PART = 8
 """But no more than this part of what is free."""
+SPARE = 4
+"""So many of the largest calls lately a worker holds at hand, where there is plenty, for as long as somebody calls."""
+WARM_S = 300.0
+"""For so long after the last call somebody is expected to call again: they are not asked for anew each time."""
+COLD_S = 10.0
+"""After so long without a call a lease is over in which nothing is held."""
 GENEROUS = 16
 """So many calls' needs a worker asks for at once, when one has to wait; what stays idle goes back within seconds."""
 FOREVER = 1 << 62
@@ -34,6 +40,7 @@ class Lease:
             no ledger may ever hear of is presumed used.
         idle: the rest: what calls can have without asking.
         needs: what waiting calls lack; ``denied``: whether the store had not even the least of that when last asked.
+        most: the largest that a call lacked; ``quiet``: for how many seconds nobody has used it.
         short: whether somebody lacks what is idle here.
         free: what nobody had leased as of the last answer; ``known`` what all had used for good.
         slot: its number in the meter file, -1 before its first question.
@@ -52,6 +59,7 @@ class Lease:
         "id",
         "idle",
         "known",
+        "most",
         "needs",
         "noted",
         "quiet",
@@ -80,7 +88,8 @@ class Lease:
         self.needs: list[int] = []
         self.short = self.denied = False
         self.closing = False
-        self.quiet = 0
+        self.quiet = 0.0
+        self.most = 0
         self.refused_until = 0.0
         self.refused_need = 0
         self._last_sum = 0
@@ -131,9 +140,13 @@ class Lease:
         if self.idle < 0:  # settled above its reservation: the store hears of it, and the lease is that much larger
             self.granted -= self.idle
             self.idle = 0
+        busy = used or self.needs or self.reserved
+        self.quiet = 0.0 if busy else self.quiet + seconds
+        if self.needs:
+            self.most = max(self.most, *self.needs)
         needs, want, least = sum(self.needs), 0, 0
-        ahead = 0 if over or self.short else self._ahead()
-        if over or not (self.rate or needs):
+        ahead = 0 if over or self.short else self.ahead
+        if over or not (ahead or needs):
             self.give_back(self.idle)
         elif needs:
             want = (needs if self.short else needs * GENEROUS) - self.idle + ahead
@@ -143,8 +156,7 @@ class Lease:
         elif self.idle > 2 * ahead:
             self.give_back(self.idle - ahead)
         said = (self.settled, self.reserved, self.granted)
-        self.quiet = 0 if used or needs or self.reserved or self.idle else self.quiet + 1
-        done = not self.held and not want and (over or self.quiet >= 10) and self.idle <= 0
+        done = not self.held and not want and (over or self.quiet >= COLD_S) and self.idle <= 0
         if said == self._reported and not want and not done:
             return None
         self._reported = said
@@ -165,9 +177,15 @@ class Lease:
             self.window, self.id, self.slot, limit, self.settled, self.reserved, self.granted, want, least, close
         )
 
-    def _ahead(self) -> int:
-        """How much to hold for calls to come."""
-        return int(max(self.rate * AHEAD_S, min(self.rate * PLENTY_S, self.free // PLENTY_PART)))
+    @property
+    def ahead(self) -> int:
+        """How much to hold for calls to come; 0 where none is expected."""
+        spare = self.most * SPARE if self.quiet < WARM_S else 0
+        return int(max(self.rate * AHEAD_S, min(max(self.rate * PLENTY_S, spare), self.free // PLENTY_PART)))
+
+    def follow(self, before: Lease) -> None:
+        """Expects what the lease of the calendar's window before this one expected."""
+        self.rate, self.most, self.quiet = before.rate, before.most, before.quiet
 
     def give_back(self, amount: int) -> None:
         """Before the store hears of it: what is given back can not be used meanwhile, whatever comes of the report."""
@@ -202,7 +220,7 @@ class LeaseWindow:
         self.place = PLACES[rule.unit]
         self._now = now
         self._began = began
-        self.roll(now())
+        self.lease = self._begin(now())
 
     @property
     def left(self) -> int:
@@ -217,16 +235,22 @@ class LeaseWindow:
 
     def roll(self, now: int, before: Lease | None = None) -> None:
         """Begins a lease in the window of this moment; after ``before``, which was in the same one."""
+        last = self.lease
+        self.lease = lease = self._begin(now)
+        if before is not None:
+            lease.free, lease.known = before.free, before.known
+        else:
+            lease.follow(last)
+
+    def _begin(self, now: int) -> Lease:
         rule = self.rule
         end = window_end(rule.per, now) if rule.per else 0
         start = window_start(rule.per, now) if rule.per else 0
         key = WindowKey(rule.scope, self.member, rule.unit, rule.per, rule.priority, start, end)
         self.end = end or FOREVER
         lease = Lease(key, rule.amount)
-        if before is not None:
-            lease.free, lease.known = before.free, before.known
-        self.lease = lease
         self._began(self, lease)
+        return lease
 
     def covers(self, now: int) -> bool:
         """Whether the moment lies in its window."""

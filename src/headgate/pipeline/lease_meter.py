@@ -20,6 +20,8 @@ EVERY_S = 1.0
 """How often leases are renewed, all in one."""
 SPACING_S = 0.35
 """Between questions that can not wait for the next round; none for the first of a window, and near a limit."""
+SPACED = 10.0
+"""So many of such questions at once; after that half a one each second, that a worker's questions stay few."""
 AGAIN_S = 0.1
 """Between questions near a limit."""
 PATIENCE_S = 1.5
@@ -89,6 +91,7 @@ class LeaseMeter:
         self._asked: list[tuple[Lease, LeaseWindow, Ask]] = []
         self._busy = self._shut = self._ended = self._woken = False
         self._hurry = self._urgent = False
+        self._spaced = SPACED
         self._sent_at = self._valid_at = clock.monotonic()
         self._timer: asyncio.TimerHandle | None = None
         self._unnoted: list[tuple[Sequence[tuple[Lease, int, int]], Amounts, Call]] = []
@@ -253,10 +256,11 @@ class LeaseMeter:
         """Sees that the next round comes in time."""
         if self._busy or self._ended:
             return
-        if not self._hurry:
-            due = self._sent_at + EVERY_S
-        else:
-            due = self._sent_at + (AGAIN_S / 4 if self._urgent else SPACING_S)
+        due = self._sent_at + EVERY_S
+        if self._urgent:
+            due = self._sent_at + AGAIN_S / 4
+        elif self._hurry and self._spaced >= 1:
+            due = self._sent_at + SPACING_S
         if self._timer is not None:
             if self._due <= due:
                 return
@@ -267,35 +271,48 @@ class LeaseMeter:
     def _round(self) -> None:
         """Reports and asks."""
         self._timer = None
-        now, stored = self._monotonic(), self.now_ns()
+        now = self._monotonic()
         seconds, self._sent_at = now - self._sent_at, now
+        self._spaced = min(SPACED, self._spaced + seconds / 2)
+        if self._hurry and not self._urgent:
+            self._spaced = max(0.0, self._spaced - 1)
         self._hurry = self._urgent = False
         self._shut = self.closed and now - self._valid_at > EXPIRES_S
+        self._busy = True  # nothing is planned meanwhile
+        asked = self._collect(seconds)
+        if not asked and not any(lease.slot >= 0 for lease in self._leases):
+            self._busy = False
+            self._forget()
+            return  # nothing is leased: the next call begins anew
+        self._asked = asked
+        self._desk.renew([ask for _, _, ask in asked], self._answered)
+
+    def _collect(self, seconds: float) -> list[tuple[Lease, LeaseWindow, Ask]]:
+        """Returns what there is to report and to ask, of all windows: one round for all, however many they are."""
+        stored = self.now_ns()
+        for lease, window in list(self._leases.items()):
+            if lease is window.lease and lease.slot >= 0 and window.end <= stored:
+                window.roll(stored)  # whoever called lately is expected in the next one, too
         asked: list[tuple[Lease, LeaseWindow, Ask]] = []
         for lease, window in list(self._leases.items()):
+            over = lease is not window.lease
             if lease.slot < 0:
-                over = lease is not window.lease
                 if over:
                     del self._leases[lease]
-                if over or not lease.needs:
+                if over or not (lease.needs or lease.ahead):
                     continue
                 try:
                     lease.place(*self._desk.take())
                 except HeadgateError as error:
                     self._failed(error)
                     break
-            over = lease is not window.lease or window.end <= stored
             ask = lease.report(window.rule.amount, seconds, over=over)
             if ask is None:
                 continue
             asked.append((lease, window, ask))
             if ask.close and lease is window.lease:
                 window.roll(stored, lease if window.covers(stored) else None)
-        if not asked and not any(lease.slot >= 0 for lease in self._leases):
-            self._forget()
-            return  # nothing is leased: the next call begins anew
-        self._busy, self._asked = True, asked
-        self._desk.renew([ask for _, _, ask in asked], self._answered)
+        return asked
 
     def _answered(self, answer: Renewal | HeadgateError) -> None:
         self._busy = False

@@ -21,7 +21,6 @@ SHORT_NS = 3 * 10**9
 """For so long after somebody lacked something, others give back at once what they hold idle."""
 STALE_NS = 5 * 10**9
 """Nobody begins a lease in a window that has been over for so long: whose clock is that wrong asks again."""
-_SOME = 400
 
 _T = TypeVar("_T")
 _Statement = tuple[str, Sequence[Any]]
@@ -32,8 +31,8 @@ _OPEN = (
     "INSERT INTO lease_windows (id, scope, member, unit, per, priority, start_ns, end_ns, amount, settled, held,"
     " presumed, short_ns) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0) ON CONFLICT DO NOTHING"
 )
-_WINDOWS = "SELECT id, settled, held, short_ns FROM lease_windows WHERE id IN ({}) ORDER BY id"
-_LEASES = "SELECT slot, granted, settled, reserved FROM lease_grants WHERE holder = ? AND slot IN ({})"
+_WINDOWS = "SELECT id, settled, held, short_ns FROM lease_windows WHERE id {} ORDER BY id"
+_LEASES = "SELECT slot, granted, settled, reserved FROM lease_grants WHERE holder = ? AND slot {}"
 _SHORT = (
     "SELECT w.id FROM lease_holders h JOIN lease_grants g ON g.holder = h.id JOIN lease_windows w ON w.id = g.window_id"
     f" WHERE h.id = ? AND w.short_ns > h.renewed_ns - {SHORT_NS}"
@@ -52,9 +51,14 @@ class Session(Protocol):
 
     Attributes:
         lock: what a SELECT ends in that keeps others from its rows.
+        among: what stands behind a column that is one of many values, all of them one parameter; see ``many``.
     """
 
     lock: str
+    among: str
+
+    def many(self, values: Sequence[int] | Sequence[str]) -> object:
+        """Returns the parameter for ``among``."""
 
     def beat(self, holder: str) -> _Statement:
         """Returns the statement that notes the store's clock as a holder's last sign of life, and returns it."""
@@ -76,6 +80,7 @@ class SqliteSession:
     """A ``Session`` on a SQLite file; notices when that is deleted or replaced."""
 
     lock = ""
+    among = "IN (SELECT value FROM json_each(?))"
 
     def __init__(self, url: str) -> None:
         path = sqlite_path(url)
@@ -87,6 +92,10 @@ class SqliteSession:
             uri, uri=True, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None
         )
         self._connection.execute("PRAGMA synchronous=NORMAL")
+
+    def many(self, values: Sequence[int] | Sequence[str]) -> object:
+        """See ``Session``."""
+        return msgspec.json.encode(values).decode()
 
     def beat(self, holder: str) -> _Statement:
         """See ``Session``."""
@@ -123,12 +132,17 @@ class PostgresSession:
     """A ``Session`` on a Postgres: a transaction takes two round trips, its beginning included."""
 
     lock = " FOR UPDATE"
+    among = "= ANY(?)"
 
     def __init__(self, url: str, seconds: float = 8.0) -> None:
         self._connection = connect(url, autocommit=True)
         patience = int(seconds * 1000)
         self._connection.execute(f"SET statement_timeout = {patience}; SET lock_timeout = {patience}".encode())
         self._begin = False
+
+    def many(self, values: Sequence[int] | Sequence[str]) -> object:
+        """See ``Session``."""
+        return list(values)
 
     def beat(self, holder: str) -> _Statement:
         """See ``Session``."""
@@ -205,7 +219,7 @@ class SqlLeases:
         self._url = url
 
     def renew(self, asks: Sequence[Ask]) -> Renewal:
-        """See the port. More than some hundred asks go in several transactions."""
+        """See the port. However many asks there are, they go in one transaction."""
         return self._guarded(lambda session: self._renew(session, asks))
 
     def close(self, asks: Sequence[Ask]) -> None:
@@ -240,19 +254,11 @@ class SqlLeases:
             session.write([(_LEAVE, [(self._holder,)])])
 
     def _renew(self, session: Session, asks: Sequence[Ask]) -> Renewal:
-        told: list[Told] = []
-        now = 0
-        short: list[str] = []
-        for start in range(0, max(1, len(asks)), _SOME):
-            with session.transaction():
-                found = self._some(session, asks[start : start + _SOME])
-            if found is None:
-                return Renewal(now_ns=time.time_ns(), told=[], lost=True)
-            now, some, short = found
-            told += some
-        return Renewal(now_ns=now, told=told, short=short)
+        with session.transaction():
+            renewal = self._transact(session, asks)
+        return Renewal(now_ns=time.time_ns(), told=[], lost=True) if renewal is None else renewal
 
-    def _some(self, session: Session, asks: Sequence[Ask]) -> tuple[int, list[Told], list[str]] | None:
+    def _transact(self, session: Session, asks: Sequence[Ask]) -> Renewal | None:
         """One transaction; None where the store does not know this holder any more."""
         questions: list[_Statement] = []
         if not self._registered:
@@ -266,8 +272,9 @@ class SqlLeases:
         ids = sorted({ask.id for ask in asks})
         questions.append((_SHORT, (self._holder,)))
         if asks:
-            questions.append((_WINDOWS.format(_marks(ids)) + session.lock, ids))
-            questions.append((_LEASES.format(_marks(asks)), (self._holder, *(ask.slot for ask in asks))))
+            slots = session.many([ask.slot for ask in asks])
+            questions.append((_WINDOWS.format(session.among) + session.lock, (session.many(ids),)))
+            questions.append((_LEASES.format(session.among), (self._holder, slots)))
         answers = session.read(questions)
         rest = answers[-4:] if asks else [*answers[-2:], [], []]
         beat, short, windows, leases = rest
@@ -282,7 +289,7 @@ class SqlLeases:
         self._known.update(fresh)
         if len(self._known) > 100_000:
             self._known.clear()
-        return now, told, [row[0] for row in short]
+        return Renewal(now_ns=now, told=told, short=[row[0] for row in short])
 
     def _decide(
         self,
@@ -316,10 +323,6 @@ class SqlLeases:
 def _is_stale(ask: Ask, now: int) -> bool:
     key = ask.window
     return bool(key.end_ns) and not key.start_ns - STALE_NS <= now <= key.end_ns + STALE_NS
-
-
-def _marks(values: Sequence[object]) -> str:
-    return ", ".join("?" * len(values))
 
 
 def _named(sql: str) -> bytes:
