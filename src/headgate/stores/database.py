@@ -24,7 +24,7 @@ from headgate.stores.postgres import PostgresReader, connect, is_postgres, requi
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-SCHEMA_HEAD = "0012"
+SCHEMA_HEAD = "0013"
 URL_VARIABLE = "HEADGATE_DATABASE_URL"
 BUSY_SECONDS = 10.0
 _SQLITE = "sqlite:///"
@@ -131,6 +131,8 @@ def open_engine(url: str, *, synchronous: str = "NORMAL") -> Engine:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute(f"PRAGMA synchronous={synchronous}")
         connection.execute("PRAGMA foreign_keys=ON")
+        # What is deleted or replaced within a page is gone from it at once; see ``erase.space`` for whole pages.
+        connection.execute("PRAGMA secure_delete=FAST")
 
     if not path.exists():
         # Never one that is there: closing it would drop the locks that this process's other connections hold on it.

@@ -13,6 +13,7 @@ from headgate.core.errors import ConfigError
 from headgate.stores.data import DATABASE, DataDir
 from headgate.stores.database import open_engine, sqlite_url
 from headgate.stores.epoch import bump_epoch
+from headgate.stores.erase.erasures import tell
 from headgate.stores.keeper import take_recorder_lock
 from headgate.stores.move_rollups import MovedRollups
 from headgate.stores.payloads import Payload, PayloadWriter, unpack
@@ -21,6 +22,7 @@ from headgate.stores.rows import COLUMNS, fit_row
 from headgate.stores.schema import (
     audit_log,
     calls,
+    erasures,
     feedback,
     lease_windows,
     limits,
@@ -32,7 +34,7 @@ from headgate.stores.schema import (
     virtual_keys,
 )
 
-COPIED = (teams, users, virtual_keys, old_secrets, limits, lease_windows, audit_log, calls, tapes, feedback)
+COPIED = (teams, users, virtual_keys, old_secrets, limits, lease_windows, audit_log, erasures, calls, tapes, feedback)
 """The tables that are copied as they are, in this order; payloads come after them."""
 
 OTHERS = frozenset({"payloads"})
@@ -84,6 +86,7 @@ def copy_store(data: DataDir) -> dict[str, int]:
             counts[payloads.name] = _copy_payloads(source, target)
             with target.begin() as connection:
                 bump_epoch(connection)
+                tell(connection)
         finally:
             source.dispose()
             target.dispose()

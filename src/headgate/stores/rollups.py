@@ -215,15 +215,50 @@ def open_shard(engine: Engine, owner: str) -> int:
         return number
 
 
-def erase(connection: Connection, dimension: str, value: str) -> None:
-    """Takes what is known of one user, key, team… out of the rollups; sums over all keep what they have.
+def erase(connection: Connection, dimension: str, value: str) -> int:
+    """Gives what is known of one user, key, team… to nobody (""), so that all sums keep what they have.
 
-    Recorders notice, so that nothing of it comes back but what calls add from then on.
+    Recorders notice, so that nothing of it comes back but what calls add from then on. Names longer than rollups keep
+    them are one name here.
+
+    Args:
+        connection: in a transaction that no recorder's runs beside (see ``erase.erasures``).
+        dimension, value: whose.
+
+    Returns:
+        How many rows there were.
     """
-    number = dimension_of(dimension)
+    number, word = dimension_of(dimension), clean_word(value)
+    if not word:
+        return 0
+    found = 0
     for table in (hours, days):
-        connection.execute(delete(table).where(table.c.dimension == number, table.c.value == clean_word(value)))
+        c = table.c
+        theirs = (c.dimension == number) & (c.value == word)
+        rows = connection.execute(select(c.bucket, c.shard, *figure_columns(table)).where(theirs)).all()
+        connection.execute(delete(table).where(theirs))
+        for start in range(0, len(rows), _CHUNK):
+            _give_to_nobody(connection, table, number, rows[start : start + _CHUNK])
+        found += len(rows)
     connection.execute(update(epoch).where(epoch.c.name == ERASED).values(value=epoch.c.value + 1))
+    return found
+
+
+def _give_to_nobody(connection: Connection, table: Table, dimension: int, rows: Sequence[Any]) -> None:
+    """Adds rows (bucket, shard, figures) to those of the value ""."""
+    c = table.c
+    given = {(row[0], row[1]): Figures() for row in rows}
+    nobody = (c.dimension == dimension) & (c.value == "") & c.bucket.in_({bucket for bucket, _ in given})
+    there = connection.execute(select(c.bucket, c.shard, *figure_columns(table)).where(nobody)).all()
+    for row in (*rows, *there):
+        figures = given.get((row[0], row[1]))
+        if figures is not None:
+            figures.add_columns(row[2:])
+    postgres = connection.dialect.name == "postgresql"
+    sql = _upsert(table, [column.name for column in table.primary_key], postgres=postgres)
+    written = [(dimension, bucket, "", shard, *one.to_columns()) for (bucket, shard), one in given.items()]
+    values: Any = tuple(list(column) for column in zip(*written, strict=True)) if postgres else written
+    connection.exec_driver_sql(sql, values)
 
 
 class _Rows:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from headgate.core.price import Rates
-from headgate.core.record import AttemptRecord, Record
+from headgate.core.record import LOAD_TAG, AttemptRecord, Record
 from headgate.core.usage import Usage
 
 COLUMNS = (
@@ -43,6 +43,13 @@ COLUMNS = (
     "prompt",
 )
 
+ERASED = "erased"
+"""The note of a call whose person was erased."""
+
+STRIPPED = ("user_id", "trace", "session", "tags", "detail")
+"""The columns that ``strip`` changes."""
+
+_COUNTED_NOTES = ("cache", "degraded", "degraded_for")
 _INT32 = (1 << 31) - 1
 _WIDE = frozenset({"time_ns", "first_content_us", "duration_us", "cost", "lost_cost"})
 _SMALL = frozenset({"status", "unpriced"})
@@ -227,9 +234,30 @@ def attempts_of(detail: bytes) -> list[AttemptRecord]:
     return _read_detail(detail).attempts
 
 
+def is_erased(detail: bytes) -> bool:
+    """Whether a row's ``detail`` is that of a call that was stripped of its person (see ``strip``)."""
+    return ERASED in _decode_detail(detail).notes
+
+
 def billed_attempts(detail: bytes) -> list[AttemptRecord]:
     """Returns the attempts in a row's ``detail`` that cost something, or may have."""
     return [attempt for attempt in _read_detail(detail).attempts if attempt.cost or attempt.unpriced]
+
+
+def strip(record: Record) -> None:
+    """Takes a call's person out of its Record: who it was for, and whatever came from there or from the model.
+
+    What is counted stays: key, team, feature, prompt, model, attempts, usage, cost, times, status, error codes.
+    """
+    record.user = record.trace = record.session = record.error_message = ""
+    record.tags = {name: value for name, value in record.tags.items() if name == LOAD_TAG}
+    record.lost, record.payloads = [], "none"
+    notes = record.notes.items()
+    kept = {name: value for name, value in notes if name in _COUNTED_NOTES and isinstance(value, str)}
+    record.notes = {**kept, ERASED: True}
+    for attempt in record.attempts:
+        attempt.error_message = attempt.upstream_id = ""
+        attempt.lost = []
 
 
 def fit_row(row: tuple[Any, ...]) -> tuple[Any, ...]:

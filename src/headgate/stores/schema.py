@@ -321,6 +321,18 @@ epoch = Table(
 )
 
 
+# Whose calls are forgotten (salted hashes of user ids): those that began by ``time_ns``, whenever they are recorded.
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("salt", LargeBinary, nullable=False),
+    Column("id", String, nullable=False),
+    Column("time_ns", BigInteger, nullable=False),
+    Index("erasures_by_time", "time_ns"),
+)
+
+
 def _figures() -> tuple[Column[Any], ...]:
     """The columns of a rollup row behind its key, see ``figures.Figures``; NULL for 0. ``more``: what has a name."""
     small = ("calls", "completed", "failed", "cancelled", "refused")

@@ -20,6 +20,16 @@ _log = logging.getLogger("headgate.recorder")
 KEEP_NS = 400 * 86_400 * 10**9
 """Windows that are over are kept for reports for so long."""
 
+ERASED = "[erased]"
+"""The member of windows whose user was erased: what was used of them counts until they are over."""
+
+
+def erase_windows(connection: Connection, member: str) -> int:
+    """Takes a user's name off their windows; limits go on to hold, for workers know windows by id. Returns how many."""
+    w = lease_windows.c
+    theirs = (w.scope == "user") & (w.member == member)
+    return connection.execute(update(lease_windows).where(theirs).values(member=ERASED)).rowcount
+
 
 def close_dead(engine: Engine, data: Path, owner: str) -> int:
     """Closes the leases of this data directory's dead workers; returns how many workers there were.
@@ -102,8 +112,13 @@ def _spent(row: Row[Any], left: dict[int, tuple[int, int]] | None) -> tuple[int,
 
 
 def sweep_windows(engine: Engine, now_ns: int) -> int:
-    """Deletes windows that have long been over, and that nobody holds a lease in; returns how many."""
+    """Deletes windows that have long been over (those of erased users: at once), and that nobody holds a lease in.
+
+    Returns:
+        How many.
+    """
     w = lease_windows.c
     with engine.begin() as connection:
-        old = (w.end_ns > 0) & (w.end_ns < now_ns - KEEP_NS) & (w.held == 0)
+        nobodys = (w.member == ERASED) & (w.end_ns < now_ns)
+        old = (w.end_ns > 0) & ((w.end_ns < now_ns - KEEP_NS) | nobodys) & (w.held == 0)
         return connection.execute(delete(lease_windows).where(old)).rowcount

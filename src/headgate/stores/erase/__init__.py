@@ -1,0 +1,1 @@
+"""Erasing what a store and a data directory hold of one end user."""
