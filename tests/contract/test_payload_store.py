@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 import zlib
 from collections.abc import Iterator
@@ -139,6 +140,17 @@ def test_retention_takes_payloads_and_their_words(data: DataDir, engine: Engine)
         assert list(connection.execute(select(payloads.c.call_id)).scalars()) == [ids[3]]
         assert connection.execute(select(func.count()).select_from(calls)).scalar_one() == 4
     assert count_words(engine, "zebra") == 1
+
+
+def test_a_file_shrinks_by_what_retention_takes(sqlite_data: DataDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Page by page back to the file system, not one a sweep."""
+    monkeypatch.setattr("headgate.stores.sweep.BATCH", 5)
+    engine = sqlite_data.open_engine()
+    record(sqlite_data, *((os.urandom(40_000).hex(), "answer", "full") for _ in range(5)))
+    sweep(engine, Retention(payload_days=0), time.time_ns() + DAY)
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA freelist_count").scalar_one() == 0
+    engine.dispose()
 
 
 def test_a_payload_that_is_there_stays_and_is_found_once(data: DataDir, engine: Engine) -> None:

@@ -6,6 +6,7 @@ import time
 
 from sqlalchemy import Column, Connection, Engine, Table, delete, func, select
 
+from headgate.stores.erase.space import give_back
 from headgate.stores.payloads import delete_payloads
 from headgate.stores.retention import Retention
 from headgate.stores.schema import calls, feedback, payloads, tapes
@@ -40,7 +41,7 @@ def sweep(engine: Engine, retention: Retention, now_ns: int | None = None) -> bo
             more |= _make_room(connection, retention.max_bytes)
     if more and not postgres:
         with engine.connect() as connection:
-            connection.exec_driver_sql("PRAGMA incremental_vacuum(2000)").close()
+            give_back(connection, 2000)
     return more
 
 
