@@ -18,7 +18,15 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
+import msgspec
 import pytest
+from tests.schema import lay_schema
+
+from headgate.stores.catchup import catch_up
+from headgate.stores.data import DATABASE, DataDir
+from headgate.stores.keys import KeySpec
+from headgate.stores.query import CallStore, Filters
+from headgate.stores.registry import Registry
 
 SSE_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 ASK = {"model": "fast", "messages": [{"role": "user", "content": "What is the capital of France?"}], "max_tokens": 50}
@@ -91,7 +99,7 @@ class Upstream:
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
-        assert self._ready.wait(5)
+        assert self._ready.wait(30)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -140,7 +148,17 @@ class Upstream:
 
 
 class Gateway:
-    """A gateway process with a key of its own, and small clients for it."""
+    """A gateway process with a key of its own, and small clients for it.
+
+    Args:
+        directory: where its configuration and its data are to be.
+        config: its configuration, YAML.
+        key: whether a key is made for it; its calls come with that.
+        workers: how many there are.
+        env: further variables of its environment.
+        first_start: whether it finds nothing, as at a user's: its key is made by the verb, which makes the schema.
+            Otherwise both are laid down by this process, which takes a tenth of the time.
+    """
 
     def __init__(
         self,
@@ -150,16 +168,33 @@ class Gateway:
         key: bool = True,
         workers: int = 1,
         env: dict[str, str] | None = None,
+        first_start: bool = False,
     ) -> None:
         self.directory = directory
         self.data = directory / "data"
         self.config = directory / "headgate.yaml"
         self.config.write_text(config)
         self.env = {**os.environ, "UP_KEY": "sk-upstream-secret", **(env or {})}
-        self.key = self.run("keys", "create", "--name", "test", "--quiet").strip() if key else ""
+        self.key = ""
+        if first_start:
+            self.key = self.run("keys", "create", "--name", "test", "--quiet").strip() if key else ""
+        else:
+            self._lay_ground(key)
         self.port = free_port()
         self.workers = workers
         self.start()
+
+    def _lay_ground(self, key: bool) -> None:
+        data = self._open_data()
+        if not data.given_url and not (self.data / DATABASE).exists():
+            lay_schema(self.data)
+        if key:
+            engine = data.open_engine()
+            self.key = Registry(engine, "cli:test").create_key(KeySpec(name="test")).secret
+            engine.dispose()
+
+    def _open_data(self) -> DataDir:
+        return DataDir(self.data, url=self.env.get("HEADGATE_DATABASE_URL"))
 
     def start(self) -> None:
         """Starts (again) the server process, and waits for its ready line."""
@@ -188,7 +223,7 @@ class Gateway:
             for line in self.process.stdout:
                 self.log.append(line)
 
-    def stop(self, number: int = signal.SIGTERM, wait: float = 10) -> int:
+    def stop(self, number: int = signal.SIGTERM, wait: float = 60) -> int:
         """Ends the whole process group; returns the exit code."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, number)
@@ -201,7 +236,7 @@ class Gateway:
     def run(self, *arguments: str, code: int = 0) -> str:
         """Runs a verb of the command line on this data directory; returns what it prints."""
         done = subprocess.run(
-            self._command(*arguments), env=self.env, capture_output=True, text=True, timeout=30, check=False
+            self._command(*arguments), env=self.env, capture_output=True, text=True, timeout=120, check=False
         )
         assert done.returncode == code, done.stderr
         return done.stdout
@@ -214,7 +249,7 @@ class Gateway:
         return f"http://127.0.0.1:{self.port}"
 
     def post(
-        self, path: str, body: object, timeout: float = 10, headers: dict[str, str] | None = None
+        self, path: str, body: object, timeout: float = 30, headers: dict[str, str] | None = None
     ) -> tuple[int, dict[str, str], bytes]:
         """Sends one request on a connection of its own; returns status, lower-case headers, body."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -227,7 +262,7 @@ class Gateway:
         finally:
             connection.close()
 
-    def chat(self, timeout: float = 10, headers: dict[str, str] | None = None, **fields: Any) -> Any:
+    def chat(self, timeout: float = 30, headers: dict[str, str] | None = None, **fields: Any) -> Any:
         """Posts one chat request."""
         return self.post("/v1/chat/completions", {**ASK, **fields}, timeout, headers)
 
@@ -243,16 +278,23 @@ class Gateway:
 
     def records(self) -> list[dict[str, Any]]:
         """Returns every record, once all that has been answered is in the store."""
-        return [json.loads(line) for line in self.run("records", "--format", "jsonl").splitlines()]
+        data = self._open_data()
+        engine = data.open_engine()
+        try:
+            assert catch_up(data, engine, timeout=60), "the recorder is behind"
+            return [json.loads(msgspec.json.encode(story)) for story in CallStore(engine).newest_first(Filters())]
+        finally:
+            engine.dispose()
 
     def record(self, call_id: str) -> dict[str, Any]:
         """Returns the one record of a call, waiting a moment for a call that is still closing."""
-        end = time.monotonic() + 5
+        end = time.monotonic() + 30
         while True:
             found = [record for record in self.records() if record["id"] == call_id]
             if found or time.monotonic() > end:
                 assert len(found) == 1, f"{len(found)} records of {call_id}"
                 return found[0]
+            time.sleep(0.05)
 
 
 CONFIG = """

@@ -31,7 +31,7 @@ async def streamed(path: str, body: bytes, write: Write, writer: asyncio.StreamW
 def test_a_unary_answer_goes_through_byte_for_byte(upstream: Start, gateway: Gate) -> None:
     """Same dialect in and out: the client gets the upstream's bytes, and the record tells the story."""
     up = upstream(unary)
-    gate = gateway(up)
+    gate = gateway(up, first_start=True)
     status, headers, body = gate.chat()
     assert (status, body) == (200, completion("Paris."))
     assert headers["x-headgate-deployment"] == "up/m-1"
