@@ -9,15 +9,16 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from playwright.sync_api import Browser, Error, sync_playwright
+from playwright.sync_api import Browser, Error, expect, sync_playwright
 from tests.conftest import pass_over
 from tests.scenarios.conftest import Gateway, Upstream
 
 from headgate.stores.data import DataDir
 
-from .house import CONFIG, EMPTY, House, furnish, upstream_script
+from .house import CONFIG, EMPTY, House, furnish, make_keys, upstream_script
 from .looker import Looker
 
+expect.set_options(timeout=30_000)  # a busy machine is slow, not wrong
 _PLACES = ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome")
 
 
@@ -33,8 +34,10 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], pathlib.P
 def house(fresh: Callable[[str], pathlib.Path]) -> Iterator[House]:
     """A gateway with a key of each role, and calls of every outcome, hostile ones among them."""
     upstream = Upstream(upstream_script)
-    gate = Gateway(fresh("house"), CONFIG.format(port=upstream.port))
-    yield furnish(gate)
+    home = fresh("house")
+    keys = make_keys(home / "data")
+    gate = Gateway(home, CONFIG.format(port=upstream.port))
+    yield furnish(gate, keys)
     gate.stop(signal.SIGKILL)
     upstream.close()
 
@@ -88,7 +91,7 @@ def browser(stage: ThreadPoolExecutor) -> Iterator[Browser]:
 def boss(stage: ThreadPoolExecutor, browser: Browser, house: House) -> Iterator[Looker]:
     """An admin who is logged in."""
     looker = stage.submit(Looker, browser, house.gate.url).result()
-    stage.submit(looker.log_in, house.keys["admin"]).result()
+    stage.submit(looker.log_in, house.keys["boss"]).result()
     yield looker
     stage.submit(looker.close).result()
 

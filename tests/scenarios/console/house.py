@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import pathlib
 import re
 import time
 from typing import Any
@@ -58,7 +59,7 @@ class House(msgspec.Struct):
 
     Attributes:
         gate: the gateway.
-        keys: secrets by role, and ``spare`` for tests that use it up.
+        keys: secrets by role, and ``boss``, the admin's who stays logged in while visitors use up ``admin``'s sessions.
         calls: ids of calls by what they are.
     """
 
@@ -91,19 +92,24 @@ async def upstream_script(path: str, body: bytes, write: Write, writer: asyncio.
     return None
 
 
-def furnish(gate: Gateway) -> House:
-    """Makes keys and calls; returns once the calls are stored."""
-    keys = {"developer": gate.key}
-    engine = DataDir(gate.data).open_engine()
+def make_keys(data: pathlib.Path) -> dict[str, str]:
+    """Makes a house's keys in its data directory, before its gateway starts; returns those that tests use by role."""
+    keys: dict[str, str] = {}
+    engine = DataDir(data).open_engine()
     registry = Registry(engine, "cli:test")
-    for role in ("viewer", "admin"):
-        keys[role] = registry.create_key(KeySpec(name=role, role=role)).secret
+    for name in ("viewer", "admin", "boss"):
+        role = "admin" if name == "boss" else name
+        keys[name] = registry.create_key(KeySpec(name=name, role=role)).secret
     for words in HOSTILE:
         if words.isprintable():
             registry.create_key(KeySpec(name=words, user=words, metadata={words[:90]: words}))
     engine.dispose()
+    return keys
+
+
+def furnish(gate: Gateway, keys: dict[str, str]) -> House:
+    """Makes calls; returns once they are stored."""
     calls: dict[str, str] = {}
-    time.sleep(0.6)  # until the workers have seen the keys
     for name, fields in (("good", {"model": "fast"}), ("retried", {"model": "spare"}), ("failed", {"model": "broken"})):
         headers = {"x-headgate-user": "alice", "x-headgate-session": "s-1", "x-headgate-trace": "t-1"}
         calls[name] = gate.chat(headers=headers, **fields)[1]["x-headgate-id"]
@@ -117,7 +123,7 @@ def furnish(gate: Gateway) -> House:
             calls[f"hostile {number} {model}"] = answer[1]["x-headgate-id"]
     gate.records()
     _judge(gate, calls)
-    return House(gate, keys, calls)
+    return House(gate, {"developer": gate.key, **keys}, calls)
 
 
 def _judge(gate: Gateway, calls: dict[str, str]) -> None:

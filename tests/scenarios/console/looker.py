@@ -21,7 +21,7 @@ class Looker:
     def __init__(self, browser: Browser, url: str, **settings: Any) -> None:
         self.url = url
         self.context = browser.new_context(viewport={"width": 1280, "height": 900}, **settings)
-        self.context.set_default_timeout(10_000)
+        self.context.set_default_timeout(30_000)
         self.page: Page = self.context.new_page()
         self.faults: list[str] = []
         self.page.on("console", self._hear)

@@ -83,6 +83,12 @@ def test_logging_out_everywhere_ends_all_sessions_of_the_key(house: House) -> No
     assert other.get("/calls").status == 200
 
 
+@pytest.fixture(scope="module")
+def insider(house: House) -> Visitor:
+    """An admin who is logged in, and stays so: a key has 50 sessions, then its oldest make room."""
+    return house.visitor(house.keys["admin"])
+
+
 @pytest.mark.parametrize("path", [*POSTS, "/login"])
 @pytest.mark.parametrize(
     "forged",
@@ -95,22 +101,21 @@ def test_logging_out_everywhere_ends_all_sessions_of_the_key(house: House) -> No
     ],
     ids=str,
 )
-def test_a_post_of_another_site_is_refused(house: House, path: str, forged: dict[str, str]) -> None:
+def test_a_post_of_another_site_is_refused(house: House, insider: Visitor, path: str, forged: dict[str, str]) -> None:
     """Even with the cookie and the right proof, a form of another origin changes nothing."""
-    visitor = house.visitor(house.keys["admin"])
-    form = {"proof": visitor.get("/calls").proof, "key": house.keys["admin"]}
-    page = visitor.post(path, form, **forged)
+    form = {"proof": insider.get("/calls").proof, "key": house.keys["admin"]}
+    page = insider.post(path, form, **forged)
     assert page.status == 403
     assert "cross_site" in page.text
-    assert visitor.get("/calls").status == 200
+    assert insider.get("/calls").status == 200
 
 
 @pytest.mark.parametrize("path", [*POSTS, "/login"])
-def test_a_post_without_the_proof_of_its_session_is_refused(house: House, path: str) -> None:
+def test_a_post_without_the_proof_of_its_session_is_refused(house: House, insider: Visitor, path: str) -> None:
     """The right origin is not enough: the form must be of this very session."""
-    visitor, other = house.visitor(house.keys["admin"]), house.visitor(house.keys["admin"])
+    other = house.visitor(house.keys["admin"])
     for proof in ("", "0" * 64, other.get("/calls").proof):
-        page = visitor.post(path, {"proof": proof, "key": house.keys["admin"]})
+        page = insider.post(path, {"proof": proof, "key": house.keys["admin"]})
         assert page.status == 403
         assert "cross_site" in page.text
 

@@ -55,7 +55,7 @@
       // Zero is the ground that bars and times stand on.
       series.applyOptions({ autoscaleInfoProvider: (original) => {
         const found = original();
-        if (found) found.priceRange.minValue = 0;
+        if (found?.priceRange) found.priceRange.minValue = 0;  // null where none of its points is in sight
         return found;
       } });
       return series;
