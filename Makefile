@@ -28,7 +28,7 @@ demo: .venv/.runtime-ready ## four weeks of made-up traffic, served with its con
 	@exec $(BIN)/python scripts/demo --port $(PORT) $(ARGS)
 
 test: .venv/.dev-ready ## all tests (ARGS="-k journal" for some)
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: check-lint check-format check-types check-rooms check-docs ## lint, format, types, rooms, docs
 	@echo "check: all is well"

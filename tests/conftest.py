@@ -22,6 +22,19 @@ settings.load_profile("headgate")
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
+LONG_FIRST = ("tests/scenarios/", "tests/contract/", "tests/meta/", "tests/unit/stores/")
+"""Where files take long, the longest first: what begins last leaves the other processes idle at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Has the long files run first, whichever process takes them; the order in a file, and of their kind, stays."""
+
+    def place(item: pytest.Item) -> int:
+        return next((n for n, begin in enumerate(LONG_FIRST) if item.nodeid.startswith(begin)), len(LONG_FIRST))
+
+    items.sort(key=place)
+
+
 def pass_over(reason: str) -> None:
     """Skips the test for want of something that CI has; in CI that is a failure."""
     if os.environ.get("CI") == "true":
