@@ -204,13 +204,13 @@ def test_a_budget_that_will_be_overrun(engine: Engine) -> None:
 
 
 def test_the_limits_that_calls_are_held_to(engine: Engine) -> None:
-    """A budget without an amount watches every limit in dollars, of configuration and store, each by its own window."""
+    """Where workers count for themselves a budget without an amount watches what calls cost, by each limit's window."""
     limits = (LimitRule("user", "", "dollars", "day", 10 * NS), LimitRule("everything", "", "requests", "day", 1))
     with changing(engine, "me", NOW) as change:
         set_limit(change, LimitSpec(scope="feature", value="chat", amount="4", per="month"))
     store(engine, call(cost=5 * NS, user="ann", feature="chat"), call(cost=NS, user="bob"))
     watched = rule("budget", levels=(0.5, 1.0), above=1.0, recover=1.0)
-    plan = msgspec.structs.replace(plan_of(watched), limits=limits)
+    plan = msgspec.structs.replace(plan_of(watched), limits=limits, leased=False)
     day = NOW // (86_400 * NS) * 86_400 * NS
     events = AlertWatch(engine, "me", plan).look(max(NOW, day + 60 * NS))
     found = sorted((event.subject, event.level) for event in events)

@@ -207,6 +207,8 @@ def read_alerts(
     ledger: Ledger,
     keyhole: Keyhole,
     limits: tuple[LimitRule, ...] = (),
+    *,
+    leased: bool = True,
 ) -> AlertPlan | None:
     """Returns the plan that was written, None where no rule is; what is wrong is told.
 
@@ -215,6 +217,7 @@ def read_alerts(
         ledger: hears what is wrong.
         keyhole: looks for secrets.
         limits: those of the configuration.
+        leased: whether the store knows what is used of limits.
     """
     receivers = [_receiver(name, one, ledger, keyhole) for name, one in written.receivers.items()]
     receivers = receivers or [Receiver(name=LOG, kind="log")]
@@ -227,6 +230,7 @@ def read_alerts(
         receivers=tuple(receivers),
         every=written.every,
         limits=limits,
+        leased=leased,
     )
 
 

@@ -107,7 +107,9 @@ class Resolver:
             estimate=written.estimate,
             limits=limits,
             leases=written.leases,
-            alerts=read_alerts(written.alerts, self._ledger, self._keyhole, limits),
+            alerts=read_alerts(
+                written.alerts, self._ledger, self._keyhole, limits, leased=written.leases.store == "database"
+            ),
         )
 
     # providers

@@ -115,13 +115,15 @@ class Receiver(msgspec.Struct, frozen=True, kw_only=True):
 class AlertPlan(msgspec.Struct, frozen=True, kw_only=True):
     """All rules and receivers; ``every`` is seconds from one look to the next.
 
-    ``limits`` are those of the configuration, for budgets without an amount of their own.
+    ``limits`` are those of the configuration, for budgets without an amount of their own; ``leased`` says whether the
+    store knows what is used of limits, as it does unless each worker counts for itself.
     """
 
     rules: tuple[AlertRule, ...] = ()
     receivers: tuple[Receiver, ...] = ()
     every: float = 5.0
     limits: tuple[LimitRule, ...] = ()
+    leased: bool = True
 
     def rule(self, name: str) -> AlertRule | None:
         """Returns the rule of this name, None where there is none."""
@@ -131,7 +133,8 @@ class AlertPlan(msgspec.Struct, frozen=True, kw_only=True):
 class Reading(msgspec.Struct, frozen=True):
     """What one look found of one subject ("" for all calls) at one level ("" but for budgets).
 
-    ``value`` is None where too little is known to judge; from ``above`` on it is a breach, below ``recover`` none.
+    ``value`` is None where too little is known to judge; from ``above`` on it is a breach, below ``recover`` none. What
+    began before ``begin_ns`` (ns since 1970) was about another window, and is over.
     """
 
     subject: str
@@ -139,6 +142,7 @@ class Reading(msgspec.Struct, frozen=True):
     above: float
     recover: float
     level: str = ""
+    begin_ns: int = 0
 
 
 class AlertState(msgspec.Struct, frozen=True):
@@ -230,6 +234,8 @@ def advance(rule: AlertRule, reading: Reading, state: AlertState | None, now_ns:
             return Step(None)
         state = AlertState(rule.name, reading.subject, reading.level, "pending", now_ns, reading.value, reading.above)
     state = _seen(state, reading, now_ns)
+    if state.since_ns < reading.begin_ns:
+        return Step(None, _event(state, "recovered", "recovered", now_ns) if state.told else None)
     if state.phase == "pending":
         if not breached:
             return Step(None)

@@ -14,6 +14,7 @@ import msgspec
 from sqlalchemy import BigInteger, ColumnElement, Engine, case, func, literal_column, or_, select
 
 from headgate.core.rule import LimitRule
+from headgate.stores.budgets import Budget, list_budgets
 from headgate.stores.figures import Figures
 from headgate.stores.limits import list_limits
 from headgate.stores.query import LATE_NUMBERS, Filters, conditions
@@ -68,11 +69,18 @@ class Score(msgspec.Struct):
 
 
 class CallReadings:
-    """Reads the calls in a database; ``configured`` are the limits of the configuration."""
+    """Reads the calls in a database, and the windows of limits.
 
-    def __init__(self, engine: Engine, configured: Sequence[LimitRule] = ()) -> None:
+    Args:
+        engine: the database.
+        configured: the limits of the configuration.
+        leased: whether the database knows what is used of limits.
+    """
+
+    def __init__(self, engine: Engine, configured: Sequence[LimitRule] = (), *, leased: bool = True) -> None:
         self._engine = engine
         self._configured = configured
+        self._leased = leased
         self._marks: deque[tuple[int, int]] = deque()
 
     def mark(self, now_ns: int) -> None:
@@ -233,6 +241,10 @@ class CallReadings:
         """Returns the limits that calls are held to: of the configuration, and of the store."""
         with self._engine.connect() as connection:
             return [*self._configured, *(info.rule for info in list_limits(connection))]
+
+    def budgets(self, now_ns: int) -> list[Budget] | None:
+        """Returns what is used and reserved of limits in dollars, the fullest; None where only workers know."""
+        return list_budgets(self._engine, now_ns, unit="dollars", limit=MOST) if self._leased else None
 
     def key_names(self) -> dict[str, str]:
         """Returns the names of keys by id."""

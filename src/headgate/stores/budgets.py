@@ -66,14 +66,21 @@ class WrittenOff(msgspec.Struct, frozen=True):
 
 
 def list_budgets(
-    engine: Engine, now_ns: int, *, scope: str = "", member: str = "", past: bool = False, limit: int = 1000
+    engine: Engine,
+    now_ns: int,
+    *,
+    scope: str = "",
+    member: str = "",
+    unit: str = "",
+    past: bool = False,
+    limit: int = 1000,
 ) -> list[Budget]:
     """Returns windows in which something was used or leased, the fullest first.
 
     Args:
         engine: the store.
         now_ns: the moment.
-        scope, member: only those.
+        scope, member, unit: only those.
         past: those that are over too.
         limit: at most so many.
     """
@@ -86,6 +93,8 @@ def list_budgets(
         wanted.append(w.scope == scope)
     if member:
         wanted.append(w.member == member)
+    if unit:
+        wanted.append(w.unit == unit)
     fullest = (w.settled + w.held) * 1.0 / func.coalesce(func.nullif(w.amount, 0), 1)
     query = select(lease_windows, reserved.label("reserved")).where(*wanted).order_by(fullest.desc(), w.id).limit(limit)
     with engine.connect() as connection:

@@ -30,7 +30,7 @@ class AlertWatch:
     def __init__(self, engine: Engine, owner: str, plan: AlertPlan) -> None:
         self.store = AlertStore(engine, owner)
         self._plan = plan
-        self._readings = CallReadings(engine, plan.limits)
+        self._readings = CallReadings(engine, plan.limits, leased=plan.leased)
         self._evaluator = Evaluator(self._readings)
         self._cleaned = 0
 
