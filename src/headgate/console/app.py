@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
 from urllib.parse import parse_qsl, quote
@@ -47,6 +48,7 @@ HEADERS = {
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
     "cache-control": "no-store",
 }
+_HOST = re.compile(r"[A-Za-z0-9.:\[\]-]{1,255}", re.ASCII)
 _FOREVER = "public, max-age=31536000, immutable"
 
 _log = logging.getLogger("headgate.console")
@@ -189,6 +191,7 @@ class Console(StoreDesk):
             "menu": menu(visitor.principal.role) if visitor is not None else [],
             "visitor": visitor,
             "proof": visitor.proof if visitor is not None else "",
+            "origin": _origin(request),
             **view.data,
         }
         return render(view.template, data)
@@ -300,6 +303,12 @@ def _html(body: bytes, status: int, more: Mapping[str, str] | None = None) -> Re
 
 def _peer(request: Request) -> str:
     return request.client.host if request.client is not None else "127.0.0.1"
+
+
+def _origin(request: Request) -> str:
+    """Where the gateway was reached, for commands that a page shows."""
+    host = request.headers.get("host", "")
+    return f"http{'s' if _is_secure(request) else ''}://{host if _HOST.fullmatch(host) else '127.0.0.1:8080'}"
 
 
 def _is_secure(request: Request) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from headgate.console.look import moment
 from headgate.console.page import Page, View, Visit
 from headgate.stores import audit
 
@@ -34,7 +35,7 @@ def _differences(entry: audit.Entry) -> Iterator[tuple[str, str | None, str | No
             continue
         old, new = before.get(name), after.get(name)
         if old != new and (old or new or entry.before is not None):
-            yield name, _word(old), _word(new)
+            yield name.removesuffix("_ns"), _word(old, name), _word(new, name)
 
 
 def _read(text: str | None) -> dict[str, Any]:
@@ -46,7 +47,9 @@ def _read(text: str | None) -> dict[str, Any]:
         return {"edited": text}  # verify tells; here it must still be possible to look
 
 
-def _word(value: Any) -> str | None:
+def _word(value: Any, name: str) -> str | None:
+    if name.endswith("_ns") and isinstance(value, int):
+        return f"{moment(value)} UTC"
     return None if value is None else value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from headgate.console.look import count, money, span
 from headgate.console.page import Json, Page, View, Visit, Words
 from headgate.core.errors import BadRequest
-from headgate.stores.latest import latest
+from headgate.stores.latest import known, latest
 from headgate.stores.query import OUTCOMES, CallStore, Cursor, Filters, parse_time
 
 ROWS = 50
@@ -113,9 +113,11 @@ def _cursor(query: Words) -> Cursor | None:
 
 def _tail(visit: Visit) -> Json:
     query = visit.query
-    after = query.number("from", 0) if query.get("from") else None
     filters = read_filters(query, time.time_ns())
-    stories, top = latest(visit.desk.engine, filters, after, TAIL_ROWS)
+    if not query.get("from"):
+        ids, top = known(visit.desk.engine)
+        return Json({"rows": [], "known": ids, "top": str(top)})
+    stories, top = latest(visit.desk.engine, filters, query.number("from", 0), TAIL_ROWS)
     return Json({"rows": [row_of(story) for story in stories], "top": str(top)})
 
 

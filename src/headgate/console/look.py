@@ -89,7 +89,7 @@ def _asset_url(name: str) -> str:
 
 
 def money(nano: int | None) -> str:
-    """Returns nano-dollars for a person's eye: ``$12.30``, ``$0.0042``, ``<$0.0001``; a dash for None."""
+    """Returns nano-dollars for a person's eye: ``$12.30``, ``$0.0040``, ``<$0.0001``; a dash for None."""
     if nano is None:
         return NOTHING
     size = abs(nano)
@@ -97,7 +97,9 @@ def money(nano: int | None) -> str:
         return show_money(nano, 2)
     if size < 50_000:
         return "<$0.0001"
-    return show_money(nano, 4)
+    # To a fixed place, so that a column can be compared by its look.
+    tenths = (size + 50_000) // 100_000
+    return f"{'-' if nano < 0 else ''}${tenths // 10_000}.{tenths % 10_000:04d}"
 
 
 def span(us: float | None) -> str:
@@ -112,8 +114,9 @@ def span(us: float | None) -> str:
         return f"{us / 1e6:.{1 if us >= 10_000_000 else 2}f} s"
     seconds = round(us / 1e6)
     if seconds < 3600:
-        return f"{seconds // 60} min {seconds % 60} s"
-    return f"{seconds // 3600} h {seconds % 3600 // 60} min"
+        return f"{seconds // 60} min {seconds % 60} s" if seconds % 60 else f"{seconds // 60} min"
+    minutes = seconds % 3600 // 60
+    return f"{seconds // 3600} h {minutes} min" if minutes else f"{seconds // 3600} h"
 
 
 def count(number: float | None) -> str:

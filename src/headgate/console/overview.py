@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from headgate.console.alerts import firing
 from headgate.console.budgets import Budget, read_budgets
 from headgate.console.calls import row_of
 from headgate.console.feedback import Judged, read_judged
@@ -105,6 +106,7 @@ def _show(visit: Visit) -> View:
             *([judged.plot] if judged.plot is not None else []),
         ],
         "disliked": judged.bad,
+        "firing": firing(visit),
         "movers": [
             (name, _moved(stats.movers(group, filters, _TOP)))
             for name, group in (("Features", "feature"), ("Models", "model"))

@@ -14,18 +14,26 @@ MARGIN = 500
 """Numbers before the one named that are looked at again: of several recorders one may commit late."""
 
 
-def latest(engine: Engine, filters: Filters, after: int | None, limit: int) -> tuple[list[dict[str, Any]], int]:
+def known(engine: Engine) -> tuple[list[str], int]:
+    """Returns the number to go on from, and the ids of the calls that ``latest`` may give again from there."""
+    with engine.connect() as connection:
+        top = int(connection.execute(select(func.coalesce(func.max(calls.c.n), 0))).scalar_one())
+        found = connection.execute(select(calls.c.id).where(calls.c.n > top - MARGIN, calls.c.n <= top)).scalars()
+        return list(found), top
+
+
+def latest(engine: Engine, filters: Filters, after: int, limit: int) -> tuple[list[dict[str, Any]], int]:
     """Returns calls that came in after a number, newest first, and the number to go on from.
 
     Args:
         engine: the store.
         filters: which calls.
-        after: a number given before; None only tells the number. Calls from a little before it may come again.
+        after: a number given before. Calls from a little before it may come again.
         limit: at most so many, of the newest.
     """
     with engine.connect() as connection:
         top = int(connection.execute(select(func.coalesce(func.max(calls.c.n), 0))).scalar_one())
-        if after is None or after >= top:
+        if after >= top:
             return [], top
         query = select(calls).where(calls.c.n > max(after - MARGIN, top - 20_000), *conditions(filters))
         rows = connection.execute(query.order_by(calls.c.n.desc()).limit(limit)).mappings().all()

@@ -117,6 +117,24 @@ def test_a_live_call_appears_in_the_tail(boss: Looker, house: House) -> None:
     boss.quiet()
 
 
+def test_the_first_page_follows_along(boss: Looker, house: House) -> None:
+    """A call that ends comes to the head of the newest ones there; those before it go down by one, none comes again."""
+    boss.go("")
+    rows = boss.page.locator("#calls tbody tr")
+    expect(rows).to_have_count(12)
+
+    def shown() -> list[str]:
+        return rows.evaluate_all("rows => rows.map(row => row.dataset.id)")
+
+    wanted = shown()
+    for _ in range(2):
+        call = house.gate.chat(model="fast", headers={"x-headgate-feature": "followed"})[1]["x-headgate-id"]
+        wanted = [call, *wanted][:12]
+        expect(rows.first).to_have_attribute("data-id", call)
+        assert shown() == wanted
+    boss.quiet()
+
+
 def test_keys_move_and_filter(boss: Looker) -> None:
     """Without a mouse: j and Enter open a call, / leads to the filters, ? tells the keys, Escape closes."""
     boss.go("/calls")

@@ -15,6 +15,16 @@
   }
   document.querySelectorAll("time[datetime]").forEach(local);
 
+  // On a narrow screen a wide table becomes cards; each value then needs the name of its column.
+  document.querySelectorAll("main table.list:not(#calls, .gantt, .sums)").forEach((table) => {
+    const names = [...(table.tHead?.rows[0]?.cells ?? [])].map((cell) => cell.textContent.trim());
+    if (names.length < 3 || table.closest("details")) return;
+    table.classList.add("stacks");
+    [...table.tBodies, ...(table.tFoot ? [table.tFoot] : [])].forEach((part) => [...part.rows].forEach((row) => {
+      [...row.cells].forEach((cell, at) => { if (names[at]) cell.dataset.label = names[at]; });
+    }));
+  });
+
   const theme = document.getElementById("theme");
   if (theme) {
     const dark = () => document.documentElement.dataset.theme

@@ -6,7 +6,9 @@
     const most = Number(button.dataset.most || 200);
     const state = document.getElementById("tail-state");
     const body = document.querySelector("#calls tbody");
+    // Calls from a little before come again; they are new only if they were never seen, here or before the first look.
     const seen = new Set([...body.rows].map((row) => row.dataset.id));
+    const remembered = 5000;
     let top = null;
     let timer = 0;
     let asking = false;
@@ -35,13 +37,15 @@
         const query = button.dataset.query ? `${button.dataset.query}&` : "";
         const got = await get(`/calls/tail?${query}${top === null ? "" : `from=${top}`}`);
         top = got.top;
+        for (const id of got.known || []) seen.add(id);
         for (const call of got.rows.reverse()) {
           if (seen.has(call.id)) continue;
           seen.add(call.id);
           body.prepend(row(call));
           document.getElementById("empty")?.remove();
         }
-        while (body.rows.length > most) { seen.delete(body.rows[body.rows.length - 1].dataset.id); body.lastElementChild.remove(); }
+        while (body.rows.length > most) body.lastElementChild.remove();
+        for (const id of seen) { if (seen.size <= remembered) break; seen.delete(id); }
         state.textContent = "";
       } catch (error) {
         state.textContent = `The tail does not come through: ${error.message}`;

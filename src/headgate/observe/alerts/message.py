@@ -123,7 +123,7 @@ def show_value(rule: AlertRule, value: float | None) -> str:
 def _summary(rule: AlertRule, event: AlertEvent, name: str) -> str:
     by = rule.by or ("deployment" if rule.kind == "breaker" else "")
     of = f" of {by} {name}" if by else f" of {name}" if name else ""
-    said = f"[{_STATES[event.kind]}] {rule.name}: {_what(rule)}{of}"
+    said = f"[{_STATES[event.kind]}] {rule.name}: {describe(rule)}{of}"
     if event.kind == "test":
         return f"{said}: this is a test, nothing is wrong"
     if event.kind == "recovered":
@@ -132,11 +132,12 @@ def _summary(rule: AlertRule, event: AlertEvent, name: str) -> str:
         going = "on its way to" if event.level == PROJECTED else "at"
         whole = f" of ${rule.amount:g} per {rule.per}" if rule.amount else ""
         return f"{said} is {going} {show_value(rule, event.value)}{whole}"
-    window = _span(rule.window)
+    window = show_span(rule.window)
     return f"{said} is {show_value(rule, event.value)} over {window}; the bound is {show_value(rule, event.above)}"
 
 
-def _what(rule: AlertRule) -> str:
+def describe(rule: AlertRule) -> str:
+    """Returns what a rule reads: ``p95 of time to first content``."""
     if rule.kind == "error_rate" and rule.error:
         return f"share of calls with the error {rule.error}"
     if rule.kind in ("latency", "first_content"):
@@ -152,7 +153,8 @@ def _unit(rule: AlertRule) -> str:
     return "times" if rule.kind in SPIKES else "score" if rule.kind == "feedback" else "count"
 
 
-def _span(seconds: float) -> str:
+def show_span(seconds: float) -> str:
+    """Returns a rule's time as people write it: ``5 min``."""
     for size, unit in ((86400.0, "d"), (3600.0, "h"), (60.0, "min")):
         if seconds >= size and seconds % size == 0:
             return f"{seconds / size:g} {unit}"
