@@ -21,7 +21,7 @@ import msgspec
 from headgate.core.errors import HeadgateError
 from headgate.stores.data import DataDir
 from headgate.stores.database import URL_VARIABLE, open_engine, sqlite_path
-from headgate.stores.journal.segments import has_writer, list_segments, remove_stale_new
+from headgate.stores.journal.segments import has_writer, list_segments, remove_old_corrupt, remove_stale_new
 from headgate.stores.keeper import LOCK, LOG, LOG_BYTES, take_recorder_lock
 from headgate.stores.leases.meter_file import FOLDER, list_meters
 
@@ -139,6 +139,8 @@ class Recorder:
                 break
         sweep_windows(self._engine, time.time_ns())
         remove_stale_new(self._data.journal_path, time.time())
+        days = (retention.retention_days, retention.payload_days)
+        remove_old_corrupt(self._data.journal_path, time.time(), *days)
         _bound_log(self._data.path / LOG)
 
     def close_dead(self) -> int:

@@ -151,11 +151,11 @@ class Tails:
             _log.warning("%s ends in a torn entry of %d bytes: its writer was killed", reader.path, damage.size)
         else:
             _log.error(
-                "%s is DAMAGED: %d bytes at offset %d can not be read and are kept in %s.corrupt",
+                "%s is DAMAGED: %d bytes at offset %d can not be read and %s",
                 reader.path,
                 damage.size,
                 damage.start,
-                reader.path,
+                damage.fate,
             )
         return True
 
@@ -172,5 +172,6 @@ class Tails:
             else:
                 raise msgspec.DecodeError(f"unknown entry type {entry.type}")
         except msgspec.DecodeError as error:
-            save_corrupt(reader.path, entry.payload)
-            _log.error("%s: an entry of %d bytes is kept in *.corrupt: %s", reader.path, len(entry.payload), error)
+            fate = save_corrupt(reader.path, entry.payload)
+            size = len(entry.payload)
+            _log.error("%s: the %d bytes of an entry that is not understood %s (%s)", reader.path, size, fate, error)

@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 from headgate.stores.journal.framing import PREFIX_SIZE, Entry, next_entry, parse, salt_of
-from headgate.stores.journal.segments import CORRUPT, try_lock
+from headgate.stores.journal.segments import CORRUPT, PAYLOADS, try_lock
 
 _CHUNK = 1 << 20
 
 
 class Damage(NamedTuple):
-    """A stretch of a segment that could not be read: where, how long, and whether it is but a torn tail."""
+    """A stretch of a segment that could not be read: where, how long, whether it is but a torn tail, and its fate."""
 
     start: int
     size: int
     torn: bool
+    fate: str
 
 
 class SegmentReader:
@@ -79,7 +80,7 @@ class SegmentReader:
     def skip_damage(self) -> Damage | None:
         """Gets past what stopped the last ``read``: to the next sound entry, or, once the writer is gone, to the end.
 
-        What is skipped is kept beside the segment (``*.corrupt``), but for a torn tail, which no caller was ever
+        What is skipped is put aside (see ``save_corrupt``), but for a torn tail, which no caller was ever
         answered by. Returns None, and stays, where the writer may still complete it.
         """
         data = os.pread(self._fd, self.size - self.offset, self.offset)
@@ -89,11 +90,10 @@ class SegmentReader:
             return None
         torn = found < 0 and self.stopped == "torn"
         size = found if found >= 0 else len(data)
-        if not torn and size:
-            save_corrupt(self.path, data[:size])
+        fate = save_corrupt(self.path, data[:size]) if size and not torn else ""
         self.offset = start + size
         self.stopped = ""
-        return Damage(start, size, torn)
+        return Damage(start, size, torn, fate)
 
     def close(self) -> None:
         """Lets go of the file, and of its lock. Idempotent."""
@@ -111,11 +111,20 @@ class SegmentReader:
         return True
 
 
-def save_corrupt(path: Path, data: bytes | memoryview) -> None:
-    """Keeps bytes that can not be used beside their segment, for a person to look at."""
+def save_corrupt(path: Path, data: bytes | memoryview) -> str:
+    """Keeps bytes that can not be used beside their segment, for a person to look at; never those of payloads.
+
+    Nobody can redact what nobody can read, and payloads are all that people have said.
+
+    Returns:
+        Where they went, in words for a log.
+    """
+    if path.name.endswith(PAYLOADS):
+        return "are dropped: what can not be read can not be redacted"
     fd = os.open(path.with_name(path.name + CORRUPT), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         while data:
             data = data[os.write(fd, data) :]
     finally:
         os.close(fd)
+    return f"are kept in {path.name}{CORRUPT}"

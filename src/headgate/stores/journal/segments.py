@@ -125,6 +125,26 @@ def has_writer(path: Path) -> bool:
         os.close(fd)
 
 
+def remove_old_corrupt(directory: Path, wall_now: float, days: float | None, payload_days: float | None) -> None:
+    """Removes what could not be read and was put aside, once it is older than what could: nobody has redacted it.
+
+    Args:
+        directory: the journal.
+        wall_now: seconds since 1970.
+        days: how long Records are kept; None is without end.
+        payload_days: how long payloads are.
+    """
+    with os.scandir(directory) as files:
+        for file in files:
+            kept = payload_days if file.name.endswith(PAYLOADS + CORRUPT) else days
+            if file.name.endswith(CORRUPT) and kept is not None:
+                try:
+                    if wall_now - file.stat().st_mtime > kept * 86_400:
+                        os.unlink(file.path)
+                except FileNotFoundError:
+                    continue
+
+
 def remove_stale_new(directory: Path, wall_now: float) -> None:
     """Removes what a process killed in the middle of ``create_segment`` left behind, an hour later."""
     with os.scandir(directory) as files:
