@@ -3,7 +3,8 @@
 
 Streamed calls of many sizes, a third of them cancelled by their client and a third failing upstream, against $1.00: on
 one worker's memory, on four workers with SQLite, and on two servers with one Postgres. What was spent is what the
-simulator's own meter has billed. Then workers and recorders are killed under load, and Postgres is stopped under load.
+simulator's own meter has billed. Beside it LiteLLM's proxy with its own budget. Then workers and recorders are killed
+under load, Postgres is stopped under load, and a worker's round trips to it are counted under many limits.
 """
 
 from __future__ import annotations
@@ -11,220 +12,32 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 import os
 import pathlib
 import random
 import signal
-import sqlite3
-import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from harness import contestants, report
-from harness.procs import (
-    GATE_CORE,
-    LOAD_CORE,
-    BenchError,
-    command_line,
-    free_port,
-    spawn,
-    stop,
-    tail,
-    tree,
-    wait_port,
-    with_words,
-)
+from harness import peer_budget, report
+from harness.procs import BenchError
+from harness.spending import Gate, Load, Sim, stand, stop
+from harness.trips import TripCounter
 from tests.postgres import Postgres
 
 from headgate.stores.rows import billed_attempts
 
 TITLE = "Budgets that hold: never over, nothing leaks, outages"
-INPUT, OUTPUT = 2_000, 10_000
-"""Nano-dollars a token."""
 BUDGET = 1_000_000_000
-FAULTS = ("503", "reset-before-headers", "cut", "reset-mid-stream", "error-event")
-
-
-class Sim:
-    """The upstream, and what it has billed by its own meter."""
-
-    def __init__(self, folder: pathlib.Path, *, failing: bool) -> None:
-        self.port = free_port()
-        faults = [{"fault": name, "when": {"probability": 0.07}} for name in FAULTS] if failing else []
-        scenario = folder / f"scenario-{self.port}.yaml"
-        scenario.write_text(json.dumps({"name": "spend", "faults": faults}))
-        cmd = [contestants.headgate_binary(), "sim", "--port", self.port, "--scenario", scenario]
-        cmd += ["--speed", "400", "--first-token-ms", "20"]
-        self.proc = spawn(cmd, core=LOAD_CORE, log=folder / "sim.log")
-        wait_port(self.port, self.proc, 30, folder / "sim.log")
-
-    def meter(self) -> dict[str, Any]:
-        """What it has seen and billed."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/sim/meter", timeout=20) as answer:
-            found: dict[str, Any] = json.load(answer)
-            return found
-
-    def billed(self) -> int:
-        """Nano-dollars."""
-        meter = self.meter()
-        return int(meter["input_tokens"]) * INPUT + int(meter["output_tokens"]) * OUTPUT
-
-
-class Gate:
-    """One server with a data directory of its own."""
-
-    def __init__(
-        self, folder: pathlib.Path, name: str, upstream: int, workers: int, url: str = "", leases: str = "database"
-    ) -> None:
-        self.data, self.port, self.workers = folder / f"data-{name}", free_port(), workers
-        self.env = {**os.environ, **({"HEADGATE_DATABASE_URL": url} if url else {})}
-        self.url = url
-        config = folder / f"{name}.yaml"
-        prices = {"*": {"input": INPUT / 1000, "output": OUTPUT / 1000}}
-        up = {"dialect": "openai_chat", "url": f"http://127.0.0.1:{upstream}/v1", "prices": prices}
-        up |= {"retry": {"attempts": 0}, "breaker": {"enabled": False}}
-        words = {f"w{n}": {"route": [f"up/words-{n}"]} for n in range(10, 210, 10)}
-        settings = {"providers": {"up": up}, "models": words, "leases": {"store": leases}}
-        config.write_text(json.dumps(settings))
-        self.log = folder / f"{name}.log"
-        self.command = [contestants.headgate_binary(), "serve", "--config", config, "--port", self.port]
-        self.command += ["--data", self.data, "--workers", workers]
-
-    def run(self, *words: object) -> str:
-        """Runs a verb on its data directory."""
-        cmd = [str(word) for word in (contestants.headgate_binary(), *words, "--data", self.data)]
-        done = subprocess.run(cmd, env=self.env, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise BenchError(f"{' '.join(cmd)}: {done.stderr[-300:]}")
-        return done.stdout.strip()
-
-    def start(self) -> None:
-        """Starts it; returns once it answers."""
-        env = {"HEADGATE_DATABASE_URL": self.url} if self.url else {}
-        self.proc = spawn(self.command, core=GATE_CORE, log=self.log, env=env)
-        end = time.monotonic() + 60
-        while "ready" not in tail(self.log, 10_000):
-            if self.proc.poll() is not None or time.monotonic() > end:
-                raise BenchError(f"the server is not ready: {tail(self.log)}")
-            time.sleep(0.05)
-
-    def recorders(self) -> list[int]:
-        """The recorder's process, as long as there is one."""
-        return with_words("headgate.stores.recorder", str(self.data))
-
-    def crew(self) -> list[int]:
-        """The worker processes."""
-        mine = self.recorders()
-        return [pid for pid in tree(self.proc.pid)[1:] if pid not in mine and "serve" in command_line(pid)]
-
-    def stop(self) -> None:
-        """Ends the server, and waits until its last recorder has gone by itself."""
-        stop(self.proc, 40)
-        end = time.monotonic() + 90
-        while self.recorders() and time.monotonic() < end:
-            time.sleep(0.1)
-        if self.recorders():
-            raise BenchError("the recorder did not go")
-
-    def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        """Asks its store."""
-        if self.url:
-            import psycopg
-
-            with contextlib.closing(psycopg.connect(self.url.replace("+psycopg", ""))) as connection:
-                return connection.execute(sql).fetchall()  # type: ignore[call-overload, no-any-return]
-        with contextlib.closing(sqlite3.connect(self.data / "headgate.db")) as file:
-            return file.execute(sql).fetchall()
-
-
-class Load:
-    """Calls under way, and what became of them.
-
-    Attributes:
-        ends: how they ended: status, or ``cancelled`` or ``broken``.
-        whole: cost in nano-dollars, by id, of answers received to their end with their usage.
-    """
-
-    def __init__(self, ports: Sequence[int], key: str, chance: random.Random, cancel: float) -> None:
-        self.ports, self.key, self.chance, self.cancel = ports, key, chance, cancel
-        self.ends: Counter[str] = Counter()
-        self.whole: dict[str, int] = {}
-        self.late: list[float] = []
-
-    async def call(self) -> str:
-        """Makes one streamed call; returns how it ended."""
-        size = self.chance.randrange(10, 210, 10)
-        stops = self.chance.uniform(0.0, 0.6) if self.chance.random() < self.cancel else 30.0
-        try:
-            end = await asyncio.wait_for(self._call(size), stops)
-        except TimeoutError:
-            end = "cancelled" if stops < 30 else "hung"
-        except (OSError, EOFError, ValueError, IndexError):
-            end = "broken"
-        self.ends[end] += 1
-        return end
-
-    async def _call(self, size: int) -> str:
-        text = " ".join(["word"] * self.chance.randrange(1, 60))
-        ask = {"model": f"w{size}", "max_tokens": size, "messages": [{"role": "user", "content": text}]}
-        body = json.dumps(ask | {"stream": True, "stream_options": {"include_usage": True}}).encode()
-        head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {self.key}\r\n"
-        head += f"content-type: application/json\r\nconnection: close\r\ncontent-length: {len(body)}\r\n\r\n"
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.chance.choice(self.ports))
-        try:
-            writer.write(head.encode() + body)
-            data = await reader.read(-1)
-        finally:
-            writer.close()
-        top, _, rest = data.partition(b"\r\n\r\n")
-        status = top.split()[1].decode()
-        if status == "200" and b"data: [DONE]" in rest:
-            ids = [line.split(b": ")[1] for line in top.lower().split(b"\r\n") if line.startswith(b"x-headgate-id")]
-            told = [line for line in rest.split(b"\n") if b'"prompt_tokens"' in line]
-            usage = json.loads(told[-1].removeprefix(b"data: "))["usage"]
-            cost = usage["prompt_tokens"] * INPUT + usage["completion_tokens"] * OUTPUT
-            self.whole[ids[0].decode()] = cost
-            return "200"
-        return status if status != "200" else "failed in mid-stream"
-
-    async def run(self, many: int, going: Callable[[], bool]) -> None:
-        """Keeps so many calls under way for as long as told."""
-
-        async def one() -> None:
-            while going():
-                end = await self.call()
-                if end in ("402", "429", "broken", "503"):
-                    await asyncio.sleep(self.chance.uniform(0.05, 0.5))
-
-        await asyncio.gather(*(one() for _ in range(many)))
-
-
-@contextlib.contextmanager
-def stand(args: argparse.Namespace, kind: str, *, failing: bool = True) -> Iterator[tuple[Sim, list[Gate], Any]]:
-    """A simulator and servers before it, not started yet: ``memory``, ``sqlite`` or ``postgres`` (two servers)."""
-    with contextlib.ExitStack() as stack:
-        folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="headgate-spend-")))
-        server = stack.enter_context(Postgres(fsync="on")) if kind == "postgres" else None
-        sim = Sim(folder, failing=failing)
-        stack.callback(stop, sim.proc)
-        if server is None:
-            leases = "memory" if kind == "memory" else "database"
-            gates = [Gate(folder, "one", sim.port, 1 if kind == "memory" else args.workers, leases=leases)]
-        else:
-            url = server.new_database()
-            gates = [Gate(folder, name, sim.port, 1, url) for name in ("one", "two")]
-        for gate in gates:
-            stack.callback(lambda gate=gate: stop(gate.proc) if hasattr(gate, "proc") else None)
-        yield sim, gates, server
+TRIPS = 5.0
+"""Round trips to the store that a worker may make each second, first uses and the ends of limits excepted."""
 
 
 def never_over(args: argparse.Namespace, kind: str) -> dict[str, Any]:
@@ -250,7 +63,54 @@ def never_over(args: argparse.Namespace, kind: str) -> dict[str, Any]:
             gate.stop()
         ledger = int(gates[0].rows("SELECT coalesce(sum(cost), 0) FROM calls")[0][0])
         row = {"part": f"$1.00, {kind}", "calls at once": args.calls, "ended": dict(load.ends)}
-        return row | {"billed $": billed / 1e9, "settled $": ledger / 1e9, "billed": billed, "settled": ledger}
+        over = max(0, billed - BUDGET) / 1e9
+        row |= {"billed $": billed / 1e9, "settled $": ledger / 1e9, "overshoot $": over}
+        return row | {"billed": billed, "settled": ledger}
+
+
+def peer(args: argparse.Namespace) -> dict[str, Any]:
+    """The same against LiteLLM's proxy, for as long as it takes."""
+    with tempfile.TemporaryDirectory(prefix="headgate-spend-") as folder:
+        row = peer_budget.spend(pathlib.Path(folder), args.calls, args.peer, args.seed)
+    if "absent" in row:
+        print(f"LiteLLM's proxy could not take part: {row['absent']}", file=sys.stderr)
+        return row
+    return row | {"overshoot $": max(0, row["billed"] - BUDGET) / 1e9}
+
+
+def trips(args: argparse.Namespace, users: int) -> dict[str, Any]:
+    """Counts one worker's round trips to Postgres while many users, each with a budget and a rate, make calls."""
+    limits = [
+        {"scope": "user", "amount": 1000, "per": "month"},
+        {"scope": "user", "amount": 6000, "unit": "requests", "per": "minute"},
+    ]
+    with contextlib.ExitStack() as stack:
+        folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="headgate-spend-")))
+        server = stack.enter_context(Postgres(fsync="on"))
+        sim = Sim(folder, failing=False)
+        stack.callback(stop, sim.proc)
+        counter = TripCounter(server.port)
+        stack.callback(counter.close)
+        gate = Gate(folder, "trips", sim.port, 1, counter.url(server.new_database()), limits=limits)
+        key = gate.run("keys", "create", "--name", "rich", "--budget", "100000", "--per", "month", "--quiet")
+        gate.start()
+        stack.callback(gate.stop)
+        load, turn = Load([gate.port], key, random.Random(args.seed), cancel=0.0), iter(range(10**9))
+        load.user = lambda: f"user {next(turn) % users}"
+
+        async def count() -> tuple[int, float, int]:
+            # First uses are excepted: everybody has called before anything is counted.
+            await load.run(args.callers, lambda: load.ends["200"] < 2 * users + 50)
+            crew, began, calls = gate.serving(), time.monotonic(), load.ends["200"]
+            before = counter.trips(crew)
+            await load.run(args.callers, lambda: time.monotonic() < began + args.count)
+            return counter.trips(crew) - before, time.monotonic() - began, load.ends["200"] - calls
+
+        made, seconds, calls = asyncio.run(count())
+        if not made:
+            raise BenchError("no round trip was seen: the worker is not connected through the relay")
+        row = {"part": f"round trips, {2 * users} limits", "calls at once": args.callers, "ended": dict(load.ends)}
+        return row | {"calls a second": calls / seconds, "round trips a second": made / seconds}
 
 
 def rates(args: argparse.Namespace) -> dict[str, Any]:
@@ -360,6 +220,12 @@ def bars(rows: Sequence[dict[str, Any]], args: argparse.Namespace) -> list[dict[
     found = []
     for row in rows:
         part = row["part"]
+        if "absent" in row or "LiteLLM" in part:
+            continue
+        if part.startswith("round trips"):
+            rate = row["round trips a second"]
+            found.append(report.bar(f"{part}: of one worker, a second", f"≤ {TRIPS:g}", f"{rate:.2f}", rate <= TRIPS))
+            continue
         if part.startswith("$1.00"):
             billed, settled = row["billed"], row["settled"]
             found.append(report.bar(f"{part}: billed", "≤ $1.00", f"${billed / 1e9:.9f}", billed <= BUDGET))
@@ -389,9 +255,12 @@ PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "memory": lambda args: never_over(args, "memory"),
     "sqlite": lambda args: never_over(args, "sqlite"),
     "postgres": lambda args: never_over(args, "postgres"),
+    "litellm": peer,
     "rates": rates,
     "kills": kills,
     "outage": outage,
+    "trips-few": lambda args: trips(args, 5),
+    "trips-many": lambda args: trips(args, 250),
 }
 
 
@@ -405,6 +274,7 @@ def main() -> int:
     parser.add_argument("--output", type=pathlib.Path, default=report.RESULTS / "spend.json")
     args = parser.parse_args()
     args.calls, args.kills, args.outage = (150, 12, 10.0) if args.quick else (1000, 100, 60.0)
+    args.peer, args.count, args.callers = (300.0, 15.0, 20) if args.quick else (1200.0, 75.0, 20)
     args.seconds, args.warm, args.load = (60.0, 8.0, 40) if args.quick else (240.0, 20.0, 100)
     rows = []
     for name in args.only or PARTS:

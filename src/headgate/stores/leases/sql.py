@@ -7,7 +7,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -25,8 +25,19 @@ STALE_NS = 5 * 10**9
 _T = TypeVar("_T")
 _Statement = tuple[str, Sequence[Any]]
 
+
+class Rows(NamedTuple):
+    """A statement that is run for many rows: ``each`` takes one of them, ``all`` the columns of all, as arrays."""
+
+    each: str
+    all: str
+
+
 _REGISTER = "INSERT INTO lease_holders (id, owner, opened_ns, renewed_ns) VALUES (?, ?, ?, 0) ON CONFLICT DO NOTHING"
-_LEAVE = "DELETE FROM lease_holders WHERE id = ?"
+_LEAVE = Rows(
+    "DELETE FROM lease_holders WHERE id = ?",
+    "DELETE FROM lease_holders WHERE id = ANY(?::text[])",
+)
 _OPEN = (
     "INSERT INTO lease_windows (id, scope, member, unit, per, priority, start_ns, end_ns, amount, settled, held,"
     " presumed, short_ns) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0) ON CONFLICT DO NOTHING"
@@ -37,13 +48,28 @@ _SHORT = (
     "SELECT w.id FROM lease_holders h JOIN lease_grants g ON g.holder = h.id JOIN lease_windows w ON w.id = g.window_id"
     f" WHERE h.id = ? AND w.short_ns > h.renewed_ns - {SHORT_NS}"
 )
-_SET = "UPDATE lease_windows SET settled = ?, held = ?, short_ns = ?, amount = ? WHERE id = ?"
-_GRANT = (
-    "INSERT INTO lease_grants (holder, slot, window_id, granted, settled, reserved) VALUES (?, ?, ?, ?, ?, ?)"
+
+
+_SET = Rows(
+    "UPDATE lease_windows SET settled = ?, held = ?, short_ns = ?, amount = ? WHERE id = ?",
+    "UPDATE lease_windows w SET settled = v.settled, held = v.held, short_ns = v.short_ns, amount = v.amount"
+    " FROM unnest(?::bigint[], ?::bigint[], ?::bigint[], ?::bigint[], ?::text[])"
+    " AS v (settled, held, short_ns, amount, id) WHERE w.id = v.id",
+)
+_GRANTED = (
     " ON CONFLICT (holder, slot) DO UPDATE SET window_id = excluded.window_id, granted = excluded.granted,"
     " settled = excluded.settled, reserved = excluded.reserved"
 )
-_DROP = "DELETE FROM lease_grants WHERE holder = ? AND slot = ?"
+_INTO = "INSERT INTO lease_grants (holder, slot, window_id, granted, settled, reserved) "
+_GRANT = Rows(
+    f"{_INTO}VALUES (?, ?, ?, ?, ?, ?){_GRANTED}",
+    f"{_INTO}SELECT * FROM unnest(?::text[], ?::integer[], ?::text[], ?::bigint[], ?::bigint[], ?::bigint[]){_GRANTED}",
+)
+_DROP = Rows(
+    "DELETE FROM lease_grants WHERE holder = ? AND slot = ?",
+    "DELETE FROM lease_grants g USING unnest(?::text[], ?::integer[]) AS v (holder, slot)"
+    " WHERE g.holder = v.holder AND g.slot = v.slot",
+)
 
 
 class Session(Protocol):
@@ -66,7 +92,7 @@ class Session(Protocol):
     def read(self, questions: Sequence[_Statement]) -> list[list[tuple[Any, ...]]]:
         """Runs statements in order, in one round trip where there is one; returns each one's rows."""
 
-    def write(self, statements: Sequence[tuple[str, Sequence[Sequence[Any]]]]) -> None:
+    def write(self, statements: Sequence[tuple[Rows, Sequence[Sequence[Any]]]]) -> None:
         """Runs each statement for each of its rows, and commits, in one round trip where there is one."""
 
     def transaction(self) -> contextlib.AbstractContextManager[None]:
@@ -106,10 +132,10 @@ class SqliteSession:
         """See ``Session``."""
         return [self._connection.execute(sql, values).fetchall() for sql, values in questions]
 
-    def write(self, statements: Sequence[tuple[str, Sequence[Sequence[Any]]]]) -> None:
+    def write(self, statements: Sequence[tuple[Rows, Sequence[Sequence[Any]]]]) -> None:
         """See ``Session``."""
         for sql, rows in statements:
-            self._connection.executemany(sql, rows)
+            self._connection.executemany(sql.each, rows)
         self._connection.execute("COMMIT")
 
     @contextlib.contextmanager
@@ -152,20 +178,19 @@ class PostgresSession:
 
     def read(self, questions: Sequence[_Statement]) -> list[list[tuple[Any, ...]]]:
         """See ``Session``."""
-        with self._connection.pipeline() as pipeline:
+        # Answers are fetched behind the pipeline's end: asking for them within would be a round trip of its own.
+        with self._connection.pipeline():
             self._begun()
             cursors = [self._connection.execute(_named(sql), values) for sql, values in questions]
-            pipeline.sync()
-            return [cursor.fetchall() if cursor.description else [] for cursor in cursors]
+        return [cursor.fetchall() if cursor.description else [] for cursor in cursors]
 
-    def write(self, statements: Sequence[tuple[str, Sequence[Sequence[Any]]]]) -> None:
+    def write(self, statements: Sequence[tuple[Rows, Sequence[Sequence[Any]]]]) -> None:
         """See ``Session``."""
         with self._connection.pipeline():
             self._begun()
-            cursor = self._connection.cursor()
             for sql, rows in statements:
                 if rows:
-                    cursor.executemany(_named(sql), rows)
+                    self._connection.execute(_named(sql.all), [list(column) for column in zip(*rows, strict=True)])
             self._connection.execute("COMMIT")
 
     @contextlib.contextmanager
