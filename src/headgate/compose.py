@@ -428,7 +428,9 @@ async def open_core(settings: Settings, *, keyless: bool) -> Core:
     keys = data.open_keys(admin_key=_admin_key(settings))
     kept = settings.data
     journal = data.open_journal(fsync=kept.journal.fsync, segment_bytes=kept.journal.segment_bytes)
-    keeper = RecorderKeeper(data, retention=retention_of(kept), duties=_DUTIES, plan=settings.alerts)
+    keeper = RecorderKeeper(
+        data, retention=retention_of(kept), duties=_DUTIES, plan=settings.alerts, traces=settings.traces
+    )
     keeper.start()
     ticks = tick_journal(data, journal, kept)
     clock = SystemClock()
@@ -458,6 +460,7 @@ async def open_core(settings: Settings, *, keyless: bool) -> Core:
             shared[0].closed = settings.leases.store_lost == "closed"
         keeper.keep(retention_of(settings.data))
         keeper.alert(settings.alerts)
+        keeper.trace(settings.traces)
 
     core.followers.append(follow)
     return core

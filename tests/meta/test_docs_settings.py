@@ -30,12 +30,13 @@ def test_the_reference_is_up_to_date() -> None:
     assert update(text) == text
 
 
-@pytest.mark.parametrize("page", ["alerts.md", "configuration.md", "reliability.md"])
+@pytest.mark.parametrize("page", ["alerts.md", "configuration.md", "reliability.md", "traces.md"])
 def test_the_examples_load(page: str) -> None:
     """Every YAML block of the page is a valid configuration."""
     blocks = re.findall(r"```yaml\n(.*?)```", PAGE.with_name(page).read_text(), re.DOTALL)
     assert blocks
     keys = ("UP_KEY", "OPENAI_API_KEY", "ANTHROPIC_API_KEY", "OPENAI_KEY_1", "OPENAI_KEY_2")
     keys += ("HOOK_SECRET", "SLACK_URL", "SMTP_PASSWORD")
+    keys += ("OTLP_AUTH", "LANGFUSE_AUTH", "GRAFANA_AUTH", "DD_API_KEY")
     for block in blocks:
         load_settings(text=block, environ=dict.fromkeys(keys, "k"))

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from tests.receivers import Collector, eventually
 
 from .conftest import CONFIG, SSE_HEAD, Gateway, Script, Upstream, Write, completion, delta, response, sse
 
@@ -129,21 +130,30 @@ def get(gate: Gateway, path: str) -> bytes:
         return connection.getresponse().read()
 
 
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    """Takes traces."""
+    with Collector() as one:
+        yield one
+
+
 @pytest.fixture(params=["recorder", "worker"])
 def gate(
-    request: pytest.FixtureRequest, tmp_path: pathlib.Path, upstream: Callable[[Script], Upstream]
+    request: pytest.FixtureRequest, tmp_path: pathlib.Path, upstream: Callable[[Script], Upstream], collector: Collector
 ) -> Iterator[Gateway]:
-    """A gateway that keeps payloads redacted, by its recorder or by its worker."""
+    """A gateway that keeps payloads redacted, by its recorder or by its worker, and exports them as traces."""
     up = upstream(play)
     config = CONFIG.format(port=up.port).rstrip() + "\n  broken: {route: [up/m-2]}\n"
-    one = Gateway(tmp_path, f"{config}data: {{payloads: redacted, redact: {request.param}}}\n")
+    config += f"data: {{payloads: redacted, redact: {request.param}}}\n"
+    config += f"traces: {{endpoint: '{collector.url}', content: true, every: 0.1, compression: none}}\n"
+    one = Gateway(tmp_path, config)
     one.strict = request.param == "worker"  # type: ignore[attr-defined]
     yield one
     one.stop()
 
 
-def test_a_secret_in_every_field_is_nowhere(gate: Gateway) -> None:
-    """No table, file, log, metric or page knows it once the journal is stored; in strict mode no file ever does."""
+def test_a_secret_in_every_field_is_nowhere(gate: Gateway, collector: Collector) -> None:
+    """No table, file, log, metric, trace or page knows it once it is stored; in strict mode no file ever does."""
     strict = gate.strict  # type: ignore[attr-defined]
     answers = []
     for path, body in CALLS:
@@ -168,6 +178,9 @@ def test_a_secret_in_every_field_is_nowhere(gate: Gateway) -> None:
     said = "".join(json.loads(line[6:])["choices"][0]["delta"].get("content", "") for line in _events(body))
     assert said.startswith("It is [OPENAI_KEY:")
     assert said.endswith("], is it?")
+    eventually(lambda: len([span for span in collector.spans if span.kind == 2]) >= len(stories), 30)
+    assert b"gen_ai.output.messages" in b"".join(collector.bodies)
+    assert [body for body in collector.bodies if hidden(body)] == []
     gate.stop()
     end = time.monotonic() + 10
     while list((gate.data / "journal").glob("*.*")) and time.monotonic() < end:

@@ -26,6 +26,7 @@ from headgate.config.settings import (
     Settings,
     StepSettings,
 )
+from headgate.config.traces import explain_traces
 from headgate.config.units import show_bytes, show_seconds
 from headgate.core.price import Price
 from headgate.providers.secret import Secret
@@ -98,6 +99,8 @@ def _values(loaded: Loaded) -> Iterator[tuple[str, Any]]:
     yield from _struct(settings.leases, "leases")
     if settings.alerts is not None:
         yield from explain_alerts(settings.alerts)
+    if settings.traces is not None:
+        yield from explain_traces(settings.traces)
     if settings.admin_key is not None:
         yield "admin_key", _secret(settings.admin_key)
 

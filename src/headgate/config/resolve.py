@@ -23,6 +23,7 @@ from headgate.config.settings import (
     ProviderSettings,
     Settings,
 )
+from headgate.config.traces import read_traces
 from headgate.core.errors import ConfigError
 from headgate.providers.discovery import discover, find_key
 from headgate.providers.rows import GENERIC, ROWS, ProviderRow
@@ -110,6 +111,7 @@ class Resolver:
             alerts=read_alerts(
                 written.alerts, self._ledger, self._keyhole, limits, leased=written.leases.store == "database"
             ),
+            traces=read_traces(written.traces, self._ledger, self._keyhole, providers),
         )
 
     # providers

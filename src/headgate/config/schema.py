@@ -23,6 +23,7 @@ from headgate.config.limits import LeaseSettings, LimitRuleConfig
 from headgate.config.prices import EstimateSettings, PriceConfig
 from headgate.config.rule import Rule
 from headgate.config.settings import Balance, DataSettings, FailureKind, HedgeSettings, ServerSettings
+from headgate.config.traces import TracesConfig
 
 _TIME: dict[str, Any] = {"unit": "seconds", "low": 0.001, "high": 86400.0}
 _WAIT: dict[str, Any] = {"unit": "seconds", "low": 0.001, "high": 3600.0}
@@ -244,3 +245,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     ] = []
     leases: Annotated[LeaseSettings, Rule("How limits are kept.")] = LeaseSettings()
     alerts: Annotated[AlertsConfig, Rule("Who is told when something goes wrong.")] = AlertsConfig()
+    traces: Annotated[
+        TracesConfig | None,
+        Rule("Spans of calls and attempts for an OpenTelemetry collector; `{}` goes by `OTEL_*` variables.", off=True),
+    ] = None

@@ -13,6 +13,7 @@ from headgate.config.rule import Rule
 from headgate.core.alert import AlertPlan
 from headgate.core.price import Price
 from headgate.core.rule import LimitRule
+from headgate.core.trace import TracePlan
 from headgate.providers.rows import ProviderRow
 from headgate.providers.secret import Secret
 
@@ -341,6 +342,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     limits: tuple[LimitRule, ...] = ()
     leases: LeaseSettings = LeaseSettings()
     alerts: AlertPlan | None = None
+    traces: TracePlan | None = None
 
     @property
     def database_url(self) -> str | None:

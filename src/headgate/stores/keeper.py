@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import fcntl
+import functools
 import logging
 import os
 import subprocess
@@ -19,9 +20,11 @@ from typing import TYPE_CHECKING
 
 from headgate.core.alert import AlertPlan
 from headgate.core.errors import ConfigError
-from headgate.stores.alert_plan import save_plan
+from headgate.core.trace import TracePlan
+from headgate.stores.alert_plan import ALERTS
 from headgate.stores.database import URL_VARIABLE
 from headgate.stores.retention import Retention, save_retention
+from headgate.stores.trace_plan import TRACES
 
 if TYPE_CHECKING:
     from headgate.stores.data import DataDir
@@ -115,6 +118,7 @@ class RecorderKeeper:
         seconds: how often to look.
         duties: see ``ensure_recorder``.
         plan: the alerts that its recorder is to look after, None for none.
+        traces: what its recorder is to export, None for nothing.
 
     Attributes:
         reports: called at every look, on the keeper's thread.
@@ -128,12 +132,14 @@ class RecorderKeeper:
         seconds: float = 0.5,
         duties: str = "",
         plan: AlertPlan | None = None,
+        traces: TracePlan | None = None,
     ) -> None:
         self._data = data
         self._retention = self._saved = retention or Retention()
         self._seconds = seconds
         self._duties = duties
         self._plan = self._saved_plan = plan
+        self._traces = self._saved_traces = traces
         self.reports: list[Callable[[], None]] = []
         self._failed = False
         self._stop = threading.Event()
@@ -147,7 +153,8 @@ class RecorderKeeper:
         """
         self._data.claim()
         save_retention(self._data.path, self._retention)
-        save_plan(self._data.path, self._plan)
+        ALERTS.save(self._data.path, self._plan)
+        TRACES.save(self._data.path, self._traces)
         self.check()
         self._thread.start()
 
@@ -158,6 +165,10 @@ class RecorderKeeper:
     def alert(self, plan: AlertPlan | None) -> None:
         """Goes by these alerts from now on, within a second. Does no I/O itself."""
         self._plan = plan
+
+    def trace(self, plan: TracePlan | None) -> None:
+        """Exports these traces from now on, within a second. Does no I/O itself."""
+        self._traces = plan
 
     def check(self) -> None:
         """Looks now. Never raises: a journal without a recorder waits, and loses nothing."""
@@ -188,10 +199,13 @@ class RecorderKeeper:
             if wanted != self._saved:
                 self._saved = wanted
                 self._save(wanted)
-            plan = self._plan
+            plan, traces = self._plan, self._traces
             if plan != self._saved_plan:
                 self._saved_plan = plan
-                self._save_plan(plan)
+                self._save_plan("alerts", functools.partial(ALERTS.save, self._data.path, plan))
+            if traces != self._saved_traces:
+                self._saved_traces = traces
+                self._save_plan("traces", functools.partial(TRACES.save, self._data.path, traces))
 
     def _save(self, retention: Retention) -> None:
         try:
@@ -199,11 +213,11 @@ class RecorderKeeper:
         except (OSError, ConfigError) as error:
             _log.error("retention of %s can not be changed: %s", self._data.path, error)
 
-    def _save_plan(self, plan: AlertPlan | None) -> None:
+    def _save_plan(self, what: str, save: Callable[[], None]) -> None:
         try:
-            save_plan(self._data.path, plan)
+            save()
         except ConfigError as error:
-            _log.error("alerts of %s can not be changed: %s", self._data.path, error)
+            _log.error("%s of %s can not be changed: %s", what, self._data.path, error)
 
 
 def _reap() -> None:

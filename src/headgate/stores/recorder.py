@@ -62,6 +62,13 @@ class Watcher(Protocol):
         """Takes note of a batch; must be quick, and must not keep the tally."""
 
 
+class Preparer(Protocol):
+    """Whoever must know of Records before they are stored, so that none is stored without it."""
+
+    def storing(self, records: list[Record]) -> None:
+        """Takes note of Records as they came, not redacted; they may come again. Must be quick, and not raise."""
+
+
 class Recorder:
     """Moves the journal of ``data`` into its database. Only the holder of the recorder's lock may use one.
 
@@ -71,6 +78,7 @@ class Recorder:
 
     Attributes:
         watchers: told of every batch once it is stored.
+        preparers: told of its Records before.
     """
 
     def __init__(self, data: DataDir, *, limit: int = BATCH) -> None:
@@ -78,6 +86,7 @@ class Recorder:
         self._limit = limit
         self._behind = False
         self.watchers: list[Watcher] = []
+        self.preparers: list[Preparer] = []
         self._engine: Engine | None = None
         self._ingest: Ingest | None = None
         self._tails: Tails | None = None
@@ -100,6 +109,8 @@ class Recorder:
             batch = self._tails.collect(self._limit * _MORE if self._behind else self._limit)
             self._behind = batch.size >= self._limit
             if batch.positions:
+                for preparer in self.preparers:
+                    preparer.storing(batch.records)
                 aside = (batch.feedback, batch.tapes)
                 self._ingest.store(batch.records, batch.payloads, batch.positions, self._quarantine, *aside)
                 stored = Stored(batch.records, batch.positions, self._ingest.tally)
@@ -259,6 +270,10 @@ class RecorderProcess:
         """Tells somebody of every batch from now on."""
         self._recorder.watchers.append(watcher)
 
+    def prepare(self, preparer: Preparer) -> None:
+        """Tells somebody of every batch's Records before they are stored."""
+        self._recorder.preparers.append(preparer)
+
     def close(self) -> None:
         """Lets go of everything, the lock last."""
         self._recorder.close()
@@ -340,7 +355,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs a recorder: ``python -m headgate.stores.recorder --data DIR``. Returns the exit code.
 
     ``--duties MODULE`` names what runs beside it: a module whose ``duties(data)`` returns things to start and close;
-    those with ``stored`` are told of what is stored.
+    those with ``stored`` are told of what is stored, those with ``storing`` before.
     """
     parser = argparse.ArgumentParser(prog="headgate.stores.recorder", description="Moves a journal into the database.")
     parser.add_argument("--data", type=Path, required=True, help="the data directory")
@@ -368,6 +383,8 @@ def main(arguments: list[str] | None = None) -> int:
             duty.start()
             if hasattr(duty, "stored"):
                 process.watch(duty)
+            if hasattr(duty, "storing"):
+                process.prepare(duty)
         return process.run()
     finally:
         for duty in duties:

@@ -8,7 +8,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,10 +30,11 @@ _log = logging.getLogger("headgate.metrics")
 
 
 class MetricsDuty:
-    """Writes ``metrics.prom`` in the data directory, for workers to serve."""
+    """Writes ``metrics.prom`` in the data directory, for workers to serve. ``more`` write families of other duties."""
 
-    def __init__(self, data: DataDir) -> None:
+    def __init__(self, data: DataDir, *more: Callable[[Page], None]) -> None:
         self._data = data
+        self._more = more
         self._counts = Counts()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="headgate-metrics", daemon=True)
@@ -65,6 +66,8 @@ class MetricsDuty:
         page = Page()
         self._counts.write(page)
         self._write_recorder(page)
+        for write in self._more:
+            write(page)
         write_workers(page, read_reports(self._data.path, time.time()))
         return page.text()
 
