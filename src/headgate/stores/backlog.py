@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, Engine, delete, select, update
 
+from headgate.stores.erase.erasures import hold_off
 from headgate.stores.rollups import RollupWriter
 from headgate.stores.rows import to_record
 from headgate.stores.schema import backlog, calls
@@ -34,6 +35,7 @@ class RollupBacklog:
         self._rollups.open()
         try:
             with self._engine.begin() as connection:
+                hold_off(connection)
                 return self._step(connection)
         except BaseException:
             self._rollups.forget()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import sqlalchemy
@@ -17,6 +18,8 @@ from headgate.core.record import Record
 from headgate.core.tape import TapesEntry, encode_tapes
 from headgate.guards.redactor import Redactor
 from headgate.stores.backlog import RollupBacklog
+from headgate.stores.erase.calls import forget_calls
+from headgate.stores.erase.erasures import ErasedMeanwhile, Erasures
 from headgate.stores.feedback_rows import FEEDBACK_COLUMNS, feedback_row
 from headgate.stores.journal.framing import PayloadEntry
 from headgate.stores.payloads import Payload, PayloadWriter, clean_payload
@@ -65,7 +68,10 @@ class _KnownError(Exception):
 
 
 class _Batch(NamedTuple):
-    """What one transaction writes, as rows; ``records`` are those that ``calls`` were made of."""
+    """What one transaction writes, as rows; ``records`` are those that ``calls`` were made of.
+
+    ``erased`` are ids of calls of which nothing else may be there.
+    """
 
     records: Sequence[Record] = ()
     calls: Sequence[tuple[Any, ...]] = ()
@@ -73,6 +79,7 @@ class _Batch(NamedTuple):
     feedback: Sequence[tuple[Any, ...]] = ()
     offsets: Sequence[tuple[Any, ...]] = ()
     tapes: Sequence[tuple[Any, ...]] = ()
+    erased: Sequence[str] = ()
 
 
 class _Copy:
@@ -122,6 +129,7 @@ class Ingest:
         self._tapes = _Statement(engine, tapes, ("call_id", "stored_ns", "tapes"))
         self._offsets = _Statement(engine, journal_offsets, ("segment", "owner", "position"), update=("position",))
         self._rollups = RollupWriter(engine, owner)
+        self._erasures = Erasures(engine)
         self.tally: Tally | None = None
         self._backlog = RollupBacklog(engine, self._rollups)
 
@@ -143,6 +151,8 @@ class Ingest:
     ) -> None:
         """Redacts a batch, and writes it and the offsets behind it in one transaction. Ids that are there stay so.
 
+        What is of people who were erased after it began is stripped or dropped (see ``erase.erasures``).
+
         Args:
             records: Records, in the journal's order.
             bodies: payloads.
@@ -154,7 +164,32 @@ class Ingest:
         Raises:
             sqlalchemy.exc.SQLAlchemyError: the database is away or locked; nothing is written.
         """
+        users = [record.user for record in records]
         clean_all(self._redactor, records)
+        if self._erasures.seen < 0:
+            self._erasures.look()
+        while True:
+            try:
+                self._store(users, records, bodies, positions, quarantine, judgements, heard)
+                return
+            except ErasedMeanwhile:
+                self._erasures.look()
+
+    def _store(
+        self,
+        users: Sequence[str],
+        records: Sequence[Record],
+        bodies: Sequence[PayloadEntry],
+        positions: dict[str, int],
+        quarantine: Callable[[object], None],
+        judgements: Sequence[Feedback],
+        heard: Sequence[TapesEntry],
+    ) -> None:
+        erasures = self._erasures
+        erased = erasures.sift(records, users)
+        bodies = erasures.keep(bodies, [body.call_id for body in bodies], erased)
+        judgements = erasures.keep(judgements, [judgement.call_id for judgement in judgements], erased)
+        heard = erasures.keep(heard, [one.call_id for one in heard], erased)
         judgements = [clean_feedback(self._redactor, judgement) for judgement in judgements]
         packed = (clean_payload(self._redactor, body) for body in bodies)
         batch = _Batch(
@@ -164,6 +199,7 @@ class Ingest:
             [feedback_row(judgement) for judgement in judgements],
             [(segment, self._owner, position) for segment, position in positions.items()],
             [(one.call_id, time.time_ns(), encode_tapes(one.tapes)) for one in heard],
+            sorted(erased),
         )
         self.tally = None
         self._rollups.open()
@@ -202,7 +238,7 @@ class Ingest:
         """Whether the quick way took the whole batch; False where a row is there already, or refused."""
         assert self._copy is not None
         try:
-            with self.engine.begin() as connection:
+            with self._begin() as connection:
                 if batch.calls:
                     self._copy.run(connection, batch.calls)
                     self.tally = self._rollups.add(connection, batch.records)
@@ -215,15 +251,24 @@ class Ingest:
     def _stored(self, batch: _Batch) -> None:
         """Writes a batch; of calls of which some are there already, those that are new."""
         try:
-            with self.engine.begin() as connection:
+            with self._begin() as connection:
                 self._write(connection, batch)
         except _KnownError:
             self._reopen()
             fresh = self._unknown(batch.records)
-            with self.engine.begin() as connection:
+            with self._begin() as connection:
                 self._write(connection, batch._replace(records=fresh, calls=[to_row(record) for record in fresh]))
 
+    @contextmanager
+    def _begin(self) -> Iterator[Connection]:
+        """A transaction that no erase begins beside; it fails where one has since the batch was looked through."""
+        with self.engine.begin() as connection:
+            self._erasures.check(connection)
+            yield connection
+
     def _write(self, connection: Connection, batch: _Batch) -> None:
+        if batch.erased:
+            forget_calls(connection, batch.erased)
         if batch.calls:
             if self._calls.run(connection, batch.calls) != len(batch.calls):
                 raise _KnownError
@@ -244,7 +289,7 @@ class Ingest:
         heard: Sequence[TapesEntry],
         quarantine: Callable[[object], None],
     ) -> None:
-        with self.engine.begin() as connection:
+        with self._begin() as connection:
             stored = []
             for record, row in zip(batch.records, batch.calls, strict=True):
                 written = _run_one(connection, self._calls, row)
@@ -266,7 +311,7 @@ class Ingest:
                         quarantine(item)
             if stored:
                 self.tally = self._rollups.add(connection, stored)
-            self._write(connection, _Batch(offsets=batch.offsets))
+            self._write(connection, _Batch(offsets=batch.offsets, erased=batch.erased))
 
     def _unknown(self, records: Sequence[Record]) -> list[Record]:
         """Returns those whose ids are not in the database, each once: nothing may be counted twice."""

@@ -135,6 +135,7 @@ class Recorder:
 
     def keep_house(self) -> None:
         """Applies retention, and clears what killed processes left behind."""
+        from headgate.stores.erase.late import follow_up
         from headgate.stores.leases.closing import sweep_windows
         from headgate.stores.retention import load_retention
         from headgate.stores.sweep import sweep
@@ -149,6 +150,7 @@ class Recorder:
             if not sweep(self._engine, retention):
                 break
         sweep_windows(self._engine, time.time_ns())
+        follow_up(self._engine, time.time_ns())
         remove_stale_new(self._data.journal_path, time.time())
         days = (retention.retention_days, retention.payload_days)
         remove_old_corrupt(self._data.journal_path, time.time(), *days)

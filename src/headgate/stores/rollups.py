@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Table, delete, func, insert, select, text, update
 
 from headgate.core.record import Record
+from headgate.stores.erase.erasures import hold_off
 from headgate.stores.figures import Facts, Figures, facts_of, sum_of
 from headgate.stores.rows import deployment_of
 from headgate.stores.schema import days, epoch, hours, minutes, rollup_shards
@@ -170,6 +171,8 @@ class RollupWriter:
         today = (now_ns - FOLD_AFTER_NS) // DAY_NS
         h, s = hours.c, rollup_shards.c
         with self._engine.begin() as connection:
+            hold_off(connection)
+            self._notice_erasure(connection)
             mine = (h.dimension == _ALL, h.bucket >= self._folded * 24, h.shard == self._shard)
             first = connection.execute(select(func.min(h.bucket)).where(*mine)).scalar_one()
             if first is None or first // 24 >= today:

@@ -92,12 +92,13 @@ class Erasures:
 
     Attributes:
         seen: how many had begun at the last look; -1 before the first.
+        newest: the moment of the newest, in ns since 1970; 0 where there is none.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.seen = -1
-        self._newest = 0
+        self.newest = 0
         self._salts: list[bytes] = []
 
     def look(self) -> None:
@@ -105,7 +106,7 @@ class Erasures:
         c = erasures.c
         with self._engine.begin() as connection:
             seen = hold_off(connection)
-            self._newest = int(connection.execute(select(func.coalesce(func.max(c.time_ns), 0))).scalar_one())
+            self.newest = int(connection.execute(select(func.coalesce(func.max(c.time_ns), 0))).scalar_one())
             self._salts = [bytes(salt) for salt in connection.execute(select(c.salt).distinct()).scalars()]
         self.seen = seen
 
@@ -118,14 +119,26 @@ class Erasures:
         if hold_off(connection) != self.seen:
             raise ErasedMeanwhile
 
-    def sift(self, records: Sequence[Record]) -> set[str]:
-        """Strips the Records of people who were erased after these calls began; returns the ids of those calls."""
-        late = [record for record in records if record.user and record.time_ns <= self._newest]
+    def sift(self, records: Sequence[Record], users: Sequence[str]) -> set[str]:
+        """Strips the Records of people who were erased after these calls began.
+
+        Args:
+            records: what came.
+            users: whom each was for, before anything was taken out of it.
+
+        Returns:
+            The ids of those calls.
+        """
+        late = [
+            (record, user)
+            for record, user in zip(records, users, strict=True)
+            if user and record.time_ns <= self.newest
+        ]
         if not late:
             return set()
         with self._engine.connect() as connection:
-            until = self._until(connection, {record.user for record in late})
-        erased = [record for record in late if record.time_ns <= until.get(record.user, -1)]
+            until = self.until(connection, {user for _, user in late})
+        erased = [record for record, user in late if record.time_ns <= until.get(user, -1)]
         for record in erased:
             strip(record)
         return {record.id for record in erased}
@@ -143,10 +156,10 @@ class Erasures:
         return [item for item, id in zip(items, ids, strict=True) if id not in gone] if gone else list(items)
 
     def _is_late(self, id: str) -> bool:
-        if not self._newest:
+        if not self.newest:
             return False
         made = _ID.fullmatch(id)
-        return made is None or int(made[1], 16) * 1_000_000 <= self._newest
+        return made is None or int(made[1], 16) * 1_000_000 <= self.newest
 
     def _stored(self, ids: Collection[str]) -> set[str]:
         """Which of these calls are stored, and stripped or about to be."""
@@ -155,13 +168,13 @@ class Erasures:
             for some in _chunks(sorted(ids)):
                 c = calls.c
                 rows = connection.execute(select(c.id, c.user_id, c.time_ns, c.detail).where(c.id.in_(some))).all()
-                until = self._until(connection, {row.user_id for row in rows if row.user_id})
+                until = self.until(connection, {row.user_id for row in rows if row.user_id})
                 for row in rows:
                     if row.time_ns <= until.get(row.user_id or "", -1) or is_erased(row.detail):
                         found.add(row.id)
         return found
 
-    def _until(self, connection: Connection, users: Collection[str]) -> dict[str, int]:
+    def until(self, connection: Connection, users: Collection[str]) -> dict[str, int]:
         """Until which moment calls of these users are to be forgotten; those of others lack."""
         names = {digest_of(user, salt): user for user in users for salt in self._salts}
         c = erasures.c

@@ -37,23 +37,31 @@ def note_words(connection: Connection) -> None:
         connection.execute(sqlite.insert(backlog).values(row).on_conflict_do_nothing())
 
 
-def overwrite(engine: Engine) -> bool:
+def is_pending(engine: Engine) -> bool:
+    """Whether words were deleted that are not overwritten yet."""
+    with engine.connect() as connection:
+        return connection.execute(select(backlog.c.name).where(backlog.c.name == TASK)).first() is not None
+
+
+def overwrite(engine: Engine, patience: float = _PATIENCE_S) -> bool:
     """Overwrites what is left in a SQLite file, in steps that others can come between.
+
+    Args:
+        engine: the database; nothing is done for a Postgres.
+        patience: seconds to wait for those who read the write-ahead log.
 
     Returns:
         False where the write-ahead log was in use all the time: it holds old pages until it is next emptied.
     """
     if engine.dialect.name != "sqlite":
         return True
-    with engine.connect() as connection:
-        words = connection.execute(select(backlog.c.name).where(backlog.c.name == TASK)).first() is not None
-    if words:
+    if is_pending(engine):
         _merge_words(engine)
         with engine.begin() as connection:
             connection.execute(delete(backlog).where(backlog.c.name == TASK))
     while _vacuum(engine):
         pass
-    return _empty_log(engine)
+    return _empty_log(engine, patience)
 
 
 def _merge_words(engine: Engine) -> None:
@@ -90,8 +98,8 @@ def _free(connection: Connection) -> int:
     return int(connection.exec_driver_sql("PRAGMA freelist_count").scalar_one())
 
 
-def _empty_log(engine: Engine) -> bool:
-    until = time.monotonic() + _PATIENCE_S
+def _empty_log(engine: Engine, patience: float) -> bool:
+    until = time.monotonic() + patience
     while True:
         with engine.connect() as connection:
             busy = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0]

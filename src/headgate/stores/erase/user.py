@@ -12,18 +12,20 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Engine, bindparam, delete, func, select, update
+from sqlalchemy import Connection, Engine, bindparam, func, select, update
 
-from headgate.core.errors import BadRequest
+from headgate.core.errors import BadRequest, Unavailable
 from headgate.stores import rollups
 from headgate.stores.change import changing
 from headgate.stores.data import DataDir
 from headgate.stores.erase import space
 from headgate.stores.erase.alerts import count_alerts, erase_alerts
+from headgate.stores.erase.calls import forget_calls
 from headgate.stores.erase.erasures import hold_alone, mark
 from headgate.stores.erase.files import Aside, count_aside, erase_aside
+from headgate.stores.journal.framing import PREFIX_SIZE
+from headgate.stores.journal.segments import list_segments
 from headgate.stores.leases.closing import erase_windows
-from headgate.stores.payloads import delete_payloads
 from headgate.stores.redaction import open_redactor
 from headgate.stores.rows import COLUMNS, STRIPPED, is_erased, strip, to_record, to_row
 from headgate.stores.schema import (
@@ -94,6 +96,7 @@ class Erased(msgspec.Struct):
         kept: what is left to an admin.
         done: False where the time was over before all was erased: erase again, to go on.
         overwritten: False where SQLite's log was in use, and holds pages of before until it is next emptied.
+        journal: segments of this data directory's journal that hold something; a running gateway's, for a minute.
     """
 
     id: str
@@ -101,6 +104,7 @@ class Erased(msgspec.Struct):
     kept: Kept
     done: bool = True
     overwritten: bool = True
+    journal: int = 0
 
 
 def check_user(user: str) -> str:
@@ -149,7 +153,7 @@ class UserErasure:
             found = self._count(connection)
             aside = count_aside(self._data.journal_path, self._users, self._theirs)
             found.files = aside.theirs
-            return Erased("", found, self._kept(connection, aside))
+            return Erased("", found, self._kept(connection, aside), journal=self._segments())
 
     def erase(self, seconds: float | None = None) -> Erased:
         """Erases, and notes it in the audit log: that it began, with what there was, and what was erased.
@@ -159,20 +163,32 @@ class UserErasure:
 
         Raises:
             Unavailable: the database does not answer; what is erased is erased, another try goes on.
-            OSError: a file in the journal can not be written.
+                So too where a file in the journal can not be written (``erase_incomplete``).
         """
         until = None if seconds is None else time.monotonic() + seconds
         id = "erasure_" + secrets.token_hex(8)
         done, edge = self._begin(id)
-        aside = erase_aside(self._data.journal_path, self._users, self._theirs)
-        done.files = aside.theirs
         more = True
         while more and (until is None or time.monotonic() < until):
             more = self._some_calls(done, edge)
+        aside = self._files()
+        done.files = aside.theirs
         self._end(id, done)
         overwritten = not more and space.overwrite(self._engine)
         with self._engine.connect() as connection:
-            return Erased(id, done, self._kept(connection, aside), not more, overwritten)
+            return Erased(id, done, self._kept(connection, aside), not more, overwritten, self._segments())
+
+    def _segments(self) -> int:
+        return sum(size > PREFIX_SIZE for _, size in list_segments(self._data.journal_path))
+
+    def _files(self) -> Aside:
+        try:
+            return erase_aside(self._data.journal_path, self._users, self._theirs)
+        except OSError as error:
+            message = (
+                f"{error.filename} can not be erased ({error.strerror}): see that it can be written, and erase again"
+            )
+            raise Unavailable(message, code="erase_incomplete") from error
 
     def _begin(self, id: str) -> tuple[Traces, int]:
         """Everything that began before this moment goes: what is stored up to the number returned, and what is not."""
@@ -211,19 +227,14 @@ class UserErasure:
                 connection.execute(select(func.pg_advisory_xact_lock(SWEEP_LOCK)))
             else:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
-            space.thorough(connection)
             query = select(calls).where(c.user_id.in_(self._users), c.n <= edge).limit(_BATCH)
             rows = connection.execute(query).mappings().all()
             if not rows:
                 return False
-            ids = [row["id"] for row in rows]
-            numbers = list(connection.execute(select(payloads.c.n).where(payloads.c.call_id.in_(ids))).scalars())
-            if numbers:
-                delete_payloads(connection, numbers)
-                space.note_words(connection)
-            done.payloads += len(numbers)
-            done.tapes += connection.execute(delete(tapes).where(tapes.c.call_id.in_(ids))).rowcount
-            done.feedback += connection.execute(delete(feedback).where(feedback.c.call_id.in_(ids))).rowcount
+            gone = forget_calls(connection, [row["id"] for row in rows])
+            done.payloads += gone.payloads
+            done.tapes += gone.tapes
+            done.feedback += gone.feedback
             connection.execute(_STRIP, [_stripped(row) for row in rows])
             done.calls += len(rows)
         return len(rows) == _BATCH

@@ -24,10 +24,15 @@ ERASED = "[erased]"
 """The member of windows whose user was erased: what was used of them counts until they are over."""
 
 
-def erase_windows(connection: Connection, member: str) -> int:
-    """Takes a user's name off their windows; limits go on to hold, for workers know windows by id. Returns how many."""
+def erase_windows(connection: Connection, member: str, until_ns: int | None = None) -> int:
+    """Takes a user's name off their windows; limits go on to hold, for workers know windows by id. Returns how many.
+
+    ``until_ns``: only of windows that begin by then.
+    """
     w = lease_windows.c
     theirs = (w.scope == "user") & (w.member == member)
+    if until_ns is not None:
+        theirs &= w.start_ns <= until_ns
     return connection.execute(update(lease_windows).where(theirs).values(member=ERASED)).rowcount
 
 
