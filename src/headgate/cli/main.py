@@ -30,6 +30,7 @@ VERBS = {
     "teams": ("headgate.cli.people", "Make, list and delete teams."),
     "budgets": ("headgate.cli.budgets", "Show, set and remove limits and budgets."),
     "alerts": ("headgate.cli.alerts", "Show, silence and try out alerts."),
+    "erase": ("headgate.cli.erase", "Erase what the store holds of one end user."),
     "audit": ("headgate.cli.audit", "Show who changed what, and prove that the log is whole."),
     "data": ("headgate.cli.data", "Move the data to a shared Postgres."),
     "load": ("headgate.cli.load", "Load a gateway from a trace or from recorded traffic."),

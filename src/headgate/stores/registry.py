@@ -22,6 +22,8 @@ from headgate.stores import alerts, budgets, keys, limits, people
 from headgate.stores.allowance import LimitSpec
 from headgate.stores.budgets import Budget, Holder, WrittenOff
 from headgate.stores.change import Change, Once, changing
+from headgate.stores.data import DataDir
+from headgate.stores.erase.user import Erased, UserErasure
 from headgate.stores.keyring import digest_of
 from headgate.stores.keys import PREFIX, KeyChange, KeyInfo, KeySpec
 from headgate.stores.limits import LimitInfo
@@ -235,6 +237,17 @@ class Registry:
             change.note(action, target, None, after)
             if change.answer is None:
                 change.answer = msgspec.json.encode(answer)
+
+    def erase_user(self, data: DataDir, user: str, seconds: float | None = None) -> Erased:
+        """Erases a user (see ``erase.user``). What is only begun is not kept as an answer: the same call goes on."""
+        known = self.answered(Erased)
+        if known is not None:
+            return known
+        erased = UserErasure(self._engine, data, user, self._actor, time_ns=self._time_ns).erase(seconds)
+        if self._once is not None and erased.done:
+            with changing(self._engine, self._actor, self._time_ns(), self._once) as change:
+                change.answer = msgspec.json.encode(erased)
+        return erased
 
     def list_budgets(self, *, scope: str = "", member: str = "", past: bool = False) -> list[Budget]:
         """Returns limits' windows with what is used of them (see ``budgets.list_budgets``)."""

@@ -35,10 +35,15 @@ class StoreDesk:
         """The store; opened when first asked for, on the thread that asks."""
         with self._opening:
             if self._engine is None:
-                if self._data is None:
-                    raise Unavailable("This gateway has no store.", code="store_unavailable")
-                self._engine = self._data.open_engine()
+                self._engine = self.data.open_engine()
             return self._engine
+
+    @property
+    def data(self) -> DataDir:
+        """The data directory. Raises Unavailable for a gateway without one."""
+        if self._data is None:
+            raise Unavailable("This gateway has no store.", code="store_unavailable")
+        return self._data
 
     def close(self) -> None:
         """Waits for what is under way, then lets go of the store."""

@@ -96,6 +96,7 @@ def fill(route: Route, boss: Desk, record: str) -> tuple[str, object]:
         "create_user": {"name": f"user {number}"},
         "update_user": {"role": "viewer"},
         "give_feedback": {"id": record, "score": 1},
+        "erase_user": {"user": f"nobody {number}"},
     }
     return path, bodies.get(route.name)
 
@@ -243,6 +244,10 @@ def test_records_are_found_by_what_they_are(office: Gateway, staff: dict[str, De
         ("GET", "/records?tag=x", None, 400, "invalid_value", "tag"),
         ("GET", "/audit?before=99999999999999999999", None, 400, "invalid_type", "before"),
         ("GET", "/audit/verify?head=xyz", None, 400, "invalid_request", "head"),
+        ("POST", "/erasures", {}, 400, "missing_field", "user"),
+        ("POST", "/erasures", {"user": ""}, 400, "invalid_value", "user"),
+        ("POST", "/erasures", {"user": "a\x00"}, 400, "invalid_value", "user"),
+        ("POST", "/erasures", {"user": "a", "dry-run": True}, 400, "unknown_field", "dry-run"),
         ("PUT", "/keys", {"name": "x"}, 405, "method_not_allowed", None),
         ("OPTIONS", "/keys", None, 405, "method_not_allowed", None),
         ("GET", "/keys/", None, 404, "unknown_path", None),

@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 
 from headgate.compose import Core
 from headgate.core.call import Principal
+from headgate.stores.data import DataDir
 from headgate.stores.registry import Registry
 
 Method = Literal["GET", "POST", "PATCH", "DELETE"]
@@ -26,11 +27,13 @@ class Nothing(msgspec.Struct, forbid_unknown_fields=True):
 class Desk(Protocol):
     """What all requests share.
 
-    ``engine`` is the store's; ``core`` the gateway as it is now.
+    ``engine`` is the store's, ``data`` the data directory; ``core`` the gateway as it is now.
     """
 
     @property
     def engine(self) -> Engine: ...
+    @property
+    def data(self) -> DataDir: ...
     @property
     def core(self) -> Core: ...
 
