@@ -8,23 +8,23 @@ from __future__ import annotations
 
 import functools
 import multiprocessing
+import os
 import pathlib
 import random
 import shutil
 import sqlite3
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, insert, inspect, text
+from sqlalchemy import Connection, Engine, Table, insert, text
 
 from headgate.core.clock import Ids
 from headgate.core.price import Rates
 from headgate.core.record import AttemptRecord, Record, sum_costs
 from headgate.core.usage import Usage
 from headgate.stores.data import DataDir
-from headgate.stores.database import open_engine
+from headgate.stores.database import ensure_schema, open_engine
 from headgate.stores.figures import Figures
 from headgate.stores.rollups import DAY_NS, MINUTE_NS, Tally, open_shard
 from headgate.stores.rows import COLUMNS, to_row
@@ -214,7 +214,8 @@ def _name_keys(connection: Connection) -> None:
 
 def copy_to_postgres(source: pathlib.Path, url: str) -> None:
     """Copies calls and rollups of a SQLite store into an empty Postgres database, by COPY; then indexes them."""
-    engine = DataDir(source.parent / f"{source.name}-postgres", url=url).open_engine()
+    ensure_schema(url)
+    engine = open_engine(url)
     file = sqlite3.connect(source / "headgate.db")
     with engine.begin() as connection:
         for index in calls.indexes:
@@ -248,22 +249,8 @@ def _copy(file: sqlite3.Connection, connection: Connection, table: Table) -> Non
     cursor.close()
 
 
-def add_missing_indexes(url: str) -> None:
-    """Makes the indexes of ``calls``, ``hours`` and ``days`` that a store filled by an older checkout lacks."""
-    engine = open_engine(url)
-    for table in (calls, hours, days):
-        known = {one["name"] for one in inspect(engine).get_indexes(table.name)}
-        for index in table.indexes:
-            if index.name not in known:
-                print(f"making {index.name}", file=sys.stderr)
-                index.create(engine)
-    engine.dispose()
-
-
 def drop_cache(engine: Engine, folder: pathlib.Path) -> None:
     """Forgets what the machine holds of these files in memory, so that the next look comes from the disk."""
-    import os
-
     engine.dispose()
     for file in folder.rglob("*"):
         if file.is_file():
