@@ -265,3 +265,14 @@ def drop_cache(engine: Engine, folder: pathlib.Path) -> None:
 def remove(folder: pathlib.Path) -> None:
     """Removes a store that was begun and not finished."""
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def calibration() -> str:
+    """How fast this machine is, and how busy, so that two runs can be compared."""
+    began, used = time.monotonic(), time.process_time()
+    sum(number * number for number in range(2_000_000))
+    cpu, wall = time.process_time() - used, time.monotonic() - began
+    return (
+        f"a loop of two million squares took {cpu * 1000:.0f} ms of CPU in {wall * 1000:.0f} ms; "
+        f"load average {os.getloadavg()[0]:.1f}"
+    )

@@ -234,17 +234,6 @@ def run(
     return rows, details
 
 
-def calibration() -> str:
-    """How fast this machine is, and how busy, so that two runs can be compared."""
-    began, used = time.monotonic(), time.process_time()
-    sum(number * number for number in range(2_000_000))
-    cpu, wall = time.process_time() - used, time.monotonic() - began
-    return (
-        f"a loop of two million squares took {cpu * 1000:.0f} ms of CPU in {wall * 1000:.0f} ms; "
-        f"load average {os.getloadavg()[0]:.1f}"
-    )
-
-
 def prepared(folder: pathlib.Path, number: int, processes: int) -> int:
     """Makes the SQLite store if it is not there; returns when its last call was (ns)."""
     mark = folder / "end"
@@ -354,7 +343,7 @@ def main() -> int:
         pathlib.Path(name).chmod(0o755)
         folder = args.data or pathlib.Path(name) / "data"
         end = prepared(folder, number, args.processes)
-        before = calibration()
+        before = millions.calibration()
         stored = 0
         for store, measure in (("sqlite", on_sqlite), ("postgres", on_postgres)):
             if store in asked:
@@ -367,7 +356,7 @@ def main() -> int:
     about = (
         f"{(__doc__ or '').split(chr(10) * 2)[1]} {stored:,} calls of {millions.USERS:,} users, {millions.KEYS} keys, "
         f"{len(millions.PLACES)} models. Sums that cross dimensions read calls and have no bar. "
-        f"Before: {before}; after: {calibration()}."
+        f"Before: {before}; after: {millions.calibration()}."
     )
     report.save("ten_million", TITLE, rows, held, args.output, about=about.replace("\n", " "), details=_short(details))
     for row in rows:

@@ -62,9 +62,10 @@ def plots(series: Sequence[tuple[int, Figures]]) -> list[Plot]:
     """Returns the charts of a series of figures."""
     times = [start for start, _ in series]
     figures = [one for _, one in series]
+    sketches = {"latency": [one.latency for one in figures], "first": [one.first_content for one in figures]}
 
     def line(name: str, color: int, what: str, at: float) -> Line:
-        return Line(name, color, [quantile(one, what, at) for one in figures])
+        return Line(name, color, [sketch.quantile(at) for sketch in sketches[what]])
 
     calls: list[float | None] = [one.calls for one in figures]
     bad: list[float | None] = [one.failed for one in figures]
@@ -80,7 +81,7 @@ def plots(series: Sequence[tuple[int, Figures]]) -> list[Plot]:
             "Time to the first content",
             "span",
             times,
-            [line("p50", 0, "first_content", 0.5), line("p95", 1, "first_content", 0.95)],
+            [line("p50", 0, "first", 0.5), line("p95", 1, "first", 0.95)],
         ),
         Plot("Spend", "money", times, [Line("spend", 0, [one.cost for one in figures], "bars")]),
     ]
@@ -89,10 +90,14 @@ def plots(series: Sequence[tuple[int, Figures]]) -> list[Plot]:
 def _show(visit: Visit) -> View:
     chosen = range_of(visit)
     now = time.time_ns()
-    since = now - chosen.length
+    # From the begin of a step, so that the first one is whole: that is on the charts' axis.
+    since = (now - chosen.length) // chosen.step * chosen.step
     stats = StatsStore(visit.desk.engine)
     filters = Filters(since_ns=since)
-    total = stats.total(filters)
+    series = stats.series(filters, chosen.step)
+    total = Figures()
+    for _, figures in series:
+        total.merge(figures)
     before = stats.total(Filters(since_ns=since - chosen.length, until_ns=since))
     judged = read_judged(visit.desk.engine, since, now)
     recent, _ = CallStore(visit.desk.engine).page(Filters(), RECENT)
@@ -102,7 +107,7 @@ def _show(visit: Visit) -> View:
         "total": total,
         "tiles": [*_tiles(total, before), *_satisfied(judged)],
         "plots": [
-            *(plots(stats.series(filters, chosen.step)) if total.calls else []),
+            *(plots(series) if total.calls else []),
             *([judged.plot] if judged.plot is not None else []),
         ],
         "disliked": judged.bad,
