@@ -16,7 +16,7 @@ from headgate.console.page import Page, View, Visit
 from headgate.console.plot import Line, Plot
 from headgate.stores.figures import Figures
 from headgate.stores.query import CallStore, Filters
-from headgate.stores.stats import Mover, StatsStore
+from headgate.stores.stats import Moved, StatsStore
 
 _MINUTE = 60 * 10**9
 _HOUR = 60 * _MINUTE
@@ -113,10 +113,10 @@ def _show(visit: Visit) -> View:
         "disliked": judged.bad,
         "firing": firing(visit),
         "movers": [
-            (name, _moved(stats.movers(group, filters, _TOP)))
+            (name, _moved(stats.moved(group, filters, _TOP)))
             for name, group in (("Features", "feature"), ("Models", "model"))
         ],
-        "users": [one for one in stats.top("user", filters, _TOP, "cost") if one.figures.calls],
+        "users": [one for one in stats.leaders("user", filters, _TOP, "cost") if one.calls],
         "errors": sorted(total.errors.items(), key=lambda one: -one[1])[:_TOP],
         "budgets": _tightest(visit, now),
         "recent": [row_of(story) for story in recent],
@@ -167,8 +167,8 @@ def _satisfied(judged: Judged) -> list[dict[str, Any]]:
     ]
 
 
-def _moved(movers: Sequence[Mover]) -> list[Mover]:
-    return [one for one in movers if one.value and one.now.cost != one.before.cost]
+def _moved(movers: Sequence[Moved]) -> list[Moved]:
+    return [one for one in movers if one.value and one.now != one.before]
 
 
 PAGES = (Page(path="/", does=_show, title="Overview", group="Watch"),)

@@ -124,6 +124,7 @@ def open_engine(url: str, *, synchronous: str = "NORMAL") -> Engine:
         return _postgres_engine(url)
     place = sqlalchemy.URL.create("sqlite", database=str(path))
     engine = sqlalchemy.create_engine(place, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False})
+    _let_hints_through(engine)
 
     @sqlalchemy.event.listens_for(engine, "connect")
     def _prepare(connection: sqlite3.Connection, _: object) -> None:
@@ -139,6 +140,17 @@ def open_engine(url: str, *, synchronous: str = "NORMAL") -> Engine:
         with contextlib.suppress(FileExistsError):
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     return engine
+
+
+def _let_hints_through(engine: Engine) -> None:
+    """Has ``with_hint`` write ``INDEXED BY`` behind a table: SQLAlchemy knows no hints of SQLite's by itself."""
+    from sqlalchemy.sql.compiler import SQLCompiler
+
+    class Compiler(engine.dialect.statement_compiler):  # type: ignore[name-defined, misc]
+        def get_from_hint_text(self: SQLCompiler, table: object, text: str | None) -> str | None:
+            return text
+
+    engine.dialect.statement_compiler = Compiler
 
 
 def _postgres_engine(url: str) -> Engine:

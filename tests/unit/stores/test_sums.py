@@ -75,6 +75,14 @@ def test_what_comes_first_and_what_moved(ingest: Ingest, monkeypatch: pytest.Mon
         def answers(filters: Filters = filters, group: str = group, order: str = order) -> object:
             top = asked.top(group, filters, 2, order)
             movers = asked.movers(group, filters, 3, order)
+            moved = asked.moved(group, filters, 3, order)
+            leaders = asked.leaders(group, filters, 2, order)
+            assert [(one.value, one.calls, one.cost) for one in leaders] == [
+                (one.value, one.figures.calls, one.figures.cost) for one in top
+            ]
+            assert [(one.value, one.now, one.before) for one in moved] == [
+                (one.value, getattr(one.now, order), getattr(one.before, order)) for one in movers
+            ]
             return (
                 [(one.value, one.figures.sums, one.figures.named) for one in top],
                 [(one.value, one.now.sums, one.before.sums) for one in movers],
