@@ -144,6 +144,23 @@ def test_batches_grow_while_more_is_waiting(data: DataDir, engine: Engine) -> No
     assert sorted(stored(engine)) == sorted(ids)
 
 
+def test_records_do_not_wait_for_payloads(data: DataDir, engine: Engine) -> None:
+    """A step takes Records first, and few payloads, which take long; the recorder knows that more are left."""
+    journal = data.open_journal()
+    for number in range(5):
+        journal.append_payload(f"hg_{number}", b"asked", b"told", "redacted")
+    for _ in range(3):
+        journal.append(record())
+    recorder = Recorder(data, limit=8)
+    assert (recorder.step(), recorder.behind) == (5, True)
+    assert len(stored(engine)) == 3
+    assert (recorder.step(), recorder.behind) == (2, True)
+    assert (recorder.step(), recorder.behind) == (1, False)
+    journal.close()
+    recorder.drain()
+    recorder.close()
+
+
 @pytest.mark.parametrize("gone", [1, 5, 11, 12, 40])
 def test_a_torn_tail_is_waited_for_then_cut(data: DataDir, engine: Engine, gone: int) -> None:
     """The beginning of an entry waits while its writer lives; once its lock is free it is cut, and nothing else."""

@@ -39,6 +39,9 @@ BATCH = 2000
 _MORE = 3
 """How many batches' entries go in one transaction while more are waiting: rows of rollups are written once for all."""
 
+_PAYLOADS = 4
+"""Payloads take a share of a batch: Records must not wait for them to be redacted."""
+
 GRACE_S = 2.0
 _HOUSEKEEPING_S = 60.0
 _DEAD_S = 0.5
@@ -79,12 +82,13 @@ class Recorder:
     Attributes:
         watchers: told of every batch once it is stored.
         preparers: told of its Records before.
+        behind: whether the last step left something that was there.
     """
 
     def __init__(self, data: DataDir, *, limit: int = BATCH) -> None:
         self._data = data
         self._limit = limit
-        self._behind = False
+        self.behind = False
         self.watchers: list[Watcher] = []
         self.preparers: list[Preparer] = []
         self._engine: Engine | None = None
@@ -106,8 +110,9 @@ class Recorder:
         assert self._tails is not None
         assert self._ingest is not None
         with _collector_paused():
-            batch = self._tails.collect(self._limit * _MORE if self._behind else self._limit)
-            self._behind = batch.size >= self._limit
+            limit = self._limit * _MORE if self.behind else self._limit
+            batch = self._tails.collect(limit, max(1, self._limit // _PAYLOADS))
+            self.behind = batch.full
             if batch.positions:
                 for preparer in self.preparers:
                     preparer.storing(batch.records)
@@ -116,7 +121,7 @@ class Recorder:
                 stored = Stored(batch.records, batch.positions, self._ingest.tally)
                 for watcher in self.watchers:
                     watcher.stored(stored)
-        if batch.size < self._limit // 2:
+        if batch.size < self._limit // 2 and not batch.full:
             self._ingest.catch_up()
         for name in batch.finished:
             self._tails.remove(name)
@@ -256,7 +261,7 @@ class RecorderProcess:
                 time.sleep(wait)
                 wait = min(wait * 2, _RETRY_MAX_S)
                 continue
-            if moved < BATCH and self._stopping:
+            if self._stopping and not self._recorder.behind:
                 return 0
             if moved or self._has_segments() or self._has_meters():
                 idle_since = None
@@ -264,7 +269,7 @@ class RecorderProcess:
                 idle_since = idle_since or now
                 if now - idle_since >= self._grace and self._leave():
                     return 0
-            if moved < BATCH // 2:
+            if moved < BATCH // 2 and not self._recorder.behind:
                 time.sleep(self._interval)
         return 0
 

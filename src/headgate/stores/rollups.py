@@ -32,7 +32,7 @@ ERASED = "rollups"
 """The epoch that tells recorders that somebody else changed rows of theirs."""
 
 _ALL, _KEY, _USER, _TEAM, _FEATURE, _PROMPT, _MODEL, _DEPLOYMENT, _ARM = range(len(DIMENSIONS))
-_KEPT = 6_000
+_KEPT = 12_000
 _CHUNK = 500
 LONGEST_WORD = 256
 """Characters of a key of a rollup row; see ``clean_word``."""

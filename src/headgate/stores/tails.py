@@ -25,9 +25,12 @@ _decode_feedback = msgspec.msgpack.Decoder(Feedback).decode
 
 
 class Batch:
-    """Entries read and not yet stored, by kind, and in ``positions`` the offsets behind them."""
+    """Entries read and not yet stored, by kind, and in ``positions`` the offsets behind them.
 
-    __slots__ = ("feedback", "finished", "payloads", "positions", "records", "tapes")
+    ``full`` says that there may be more to be had at once.
+    """
+
+    __slots__ = ("feedback", "finished", "full", "payloads", "positions", "records", "tapes")
 
     def __init__(self) -> None:
         self.records: list[Record] = []
@@ -36,6 +39,7 @@ class Batch:
         self.tapes: list[TapesEntry] = []
         self.positions: dict[str, int] = {}
         self.finished: list[str] = []
+        self.full = False
 
     @property
     def size(self) -> int:
@@ -71,8 +75,13 @@ class Tails:
         self._stuck: dict[str, tuple[int, float]] = {}
         self._turn = 0
 
-    def collect(self, limit: int) -> Batch:
-        """Returns what there is to store now, at most ``limit`` entries, and which segments end with it."""
+    def collect(self, limit: int, aside: int | None = None) -> Batch:
+        """Returns what there is to store now, and which segments end with it.
+
+        Args:
+            limit: most entries.
+            aside: most entries of payload segments among them: each of these takes as long as thirty Records.
+        """
         batch = Batch()
         names = [name for name, _ in list_segments(self._directory)]
         for gone in self._readers.keys() - set(names):
@@ -82,6 +91,11 @@ class Tails:
         for name in sorted(names[start:] + names[:start], key=lambda name: name.endswith(PAYLOADS)):
             reader = self._open(name)
             if reader is not None:
+                if aside is not None and name.endswith(PAYLOADS):
+                    limit, aside = (
+                        min(limit, batch.size + aside),
+                        None,
+                    )  # Records come first: this is of all that follow
                 self._take(name, reader, batch, limit)
         return batch
 
@@ -127,6 +141,8 @@ class Tails:
             for entry in entries:
                 self._decode(reader, entry, batch)
             moved = reader.offset - start
+        else:
+            batch.full = True
         if reader.offset != start:
             batch.positions[name] = reader.offset
             self._stuck.pop(name, None)
