@@ -162,7 +162,8 @@ class Gateway:
             dialect: ``"openai_chat"``, ``"anthropic"`` or ``"embeddings"``: the shape of messages and parameters.
             timeout: seconds that the whole call may take, retries included.
             priority: ``"interactive"`` or ``"batch"``.
-            trace, session: join this call with others of one pipeline run or conversation.
+            trace, session: join this call with others of one pipeline run or conversation; a ``traceparent`` as trace
+                makes it a child of that span.
             user, feature, tags: for whom and for what, in records, costs and limits.
             prompt: the name that the prompt is known by (``greeting@3``), in records and costs.
             **parameters: any other field of the dialect's request (``temperature``, ``tools``, ``max_tokens``…).

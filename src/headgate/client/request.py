@@ -10,6 +10,7 @@ import msgspec
 from headgate.core.call import Call, Principal, Priority
 from headgate.core.errors import BadRequest
 from headgate.core.record import Record
+from headgate.core.trace import read_traceparent
 
 if TYPE_CHECKING:
     from headgate.compose import Core
@@ -54,6 +55,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
             raise BadRequest("priority must be 'interactive' or 'batch'", param="priority", code="invalid_value")
         record.priority = self.priority
         record.trace = _word("trace", self.trace)
+        record.parent = read_traceparent(record.trace.encode())
+        record.trace = record.parent[:32] or record.trace
         record.session = _word("session", self.session)
         record.user = _word("user", self.user)
         record.feature = _word("feature", self.feature)

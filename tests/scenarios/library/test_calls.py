@@ -15,6 +15,19 @@ from headgate import Answer, BadRequest, Timeout, Unavailable, UnknownModel, Ups
 from .play import ASK, Make, Start, either, gone, stored, until, until_closed
 
 
+async def test_a_traceparent_is_the_calls_parent(upstream: Start, make: Make, data: pathlib.Path) -> None:
+    """As OpenTelemetry's API writes it; what only looks like one is a name."""
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    async with make(upstream(either)) as gateway:
+        await gateway.complete("fast", ASK, trace=f"00-{trace}-b7ad6b7169203331-01")
+        await gateway.complete("fast", ASK, trace=f"00-{'0' * 32}-b7ad6b7169203331-01")
+    found = {(record["trace"], record["parent"]) for record in stored(data)}
+    assert found == {
+        (trace, f"{trace}-b7ad6b7169203331-01"),
+        (f"00-{'0' * 32}-b7ad6b7169203331-01", None),
+    }
+
+
 async def test_a_whole_answer(upstream: Start, make: Make, data: pathlib.Path) -> None:
     """``complete`` gives text, finish, usage and who answered; its record has every per-call argument."""
     async with make(upstream(either)) as gateway:

@@ -138,6 +138,21 @@ def test_a_collector_that_is_away_costs_nothing(start: Callable[..., Gateway]) -
         eventually(lambda: b"headgate_traces_pending_calls 0" in metrics(gate))
 
 
+def test_traces_are_switched_on_while_it_runs(start: Callable[..., Gateway]) -> None:
+    """By a change of the configuration; off again, nothing more comes."""
+    with Collector() as collector:
+        gate = start(free_port())
+        on = gate.config.read_text()
+        wrong = on.index("traces:")
+        gate.config.write_text(on[:wrong])
+        eventually(lambda: not (gate.data / "traces.json").exists(), 30)
+        gate.chat()
+        gate.config.write_text(f"{on[:wrong]}traces: {{endpoint: '{collector.url}', every: 0.1, service: other}}\n")
+        eventually(lambda: (gate.data / "traces.json").exists(), 30)
+        eventually(lambda: gate.chat()[0] == 200 and bool(collector.spans), 30)
+        assert attributes_of(collector.batches[0].resource_spans[0].resource)["service.name"] == "other"
+
+
 def metrics(gate: Gateway) -> bytes:
     """The page of metrics."""
     import http.client
