@@ -125,9 +125,7 @@ class Console(StoreDesk):
             except ClientDisconnect:
                 return self._problem(request, BadRequest("The request was cut.", code="body_cut"))
             except Exception as error:
-                _log.exception("%s %s failed inside the gateway", request.method, request.url.path)
-                inside = HeadgateError(f"The gateway failed inside ({type(error).__name__}); see its log.")
-                return self._problem(request, inside)
+                return self._failed(request, error)
             finally:
                 self._open -= 1
 
@@ -166,6 +164,8 @@ class Console(StoreDesk):
             return self._turned_away(request, headers, error)
         except HeadgateError as error:
             return self._problem(request, error, visitor)
+        except Exception as error:
+            return self._failed(request, error, visitor)
         response = _answer(result, body)
         if visitor is not None and visitor.session is None and visitor.token != cookie_of(headers):
             response.headers["set-cookie"] = set_cookie(visitor.token, secure=_is_secure(request))
@@ -269,6 +269,12 @@ class Console(StoreDesk):
             to += f"?{request.url.query}"
         return _answer(Redirect("/login" + (f"?to={quote(to)}" if to not in ("", "/") else "")), b"")
 
+    def _failed(self, request: Request, error: Exception, visitor: Visitor | None = None) -> Response:
+        """Says that it is the gateway's own fault, and nothing of what it was about."""
+        _log.error("%s %s failed inside the gateway", request.method, request.url.path, exc_info=error)
+        inside = HeadgateError(f"The gateway failed inside ({type(error).__name__}); see its log.")
+        return self._problem(request, inside, visitor)
+
     def _problem(self, request: Request, error: HeadgateError, visitor: Visitor | None = None) -> Response:
         status = self._status_of(error)
         more = {} if error.retry_after is None else {"retry-after": str(max(1, round(error.retry_after)))}
@@ -308,7 +314,7 @@ def _peer(request: Request) -> str:
 def _origin(request: Request) -> str:
     """Where the gateway was reached, for commands that a page shows."""
     host = request.headers.get("host", "")
-    return f"http{'s' if _is_secure(request) else ''}://{host if _HOST.fullmatch(host) else '127.0.0.1:8080'}"
+    return f"http{'s' if _is_secure(request) else ''}://{host if _HOST.fullmatch(host) else '127.0.0.1:8484'}"
 
 
 def _is_secure(request: Request) -> bool:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from sqlalchemy import Engine
 
-from headgate.core.errors import Unavailable
+from headgate.core.errors import ConfigError, Unavailable
 from headgate.stores.data import DataDir
 
 THREADS = 4
@@ -32,10 +32,18 @@ class StoreDesk:
 
     @property
     def engine(self) -> Engine:
-        """The store; opened when first asked for, on the thread that asks."""
+        """The store; opened when first asked for, on the thread that asks.
+
+        Raises:
+            Unavailable: there is none, or it can not be opened now.
+        """
         with self._opening:
             if self._engine is None:
-                self._engine = self.data.open_engine()
+                try:
+                    self._engine = self.data.open_engine()
+                except ConfigError as error:
+                    # It could be opened when the gateway started: it is away, not wrongly configured.
+                    raise Unavailable(error.message, code="store_unavailable") from error
             return self._engine
 
     @property

@@ -7,38 +7,65 @@ import pathlib
 import re
 import signal
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, expect
 from tests.scenarios.conftest import Gateway
 
 from headgate.console.table import PAGES
+from headgate.stores.data import DataDir
+from headgate.stores.schema import calls
 
 from .house import EMPTY, House
 from .looker import Looker
 
 PATHS = [page.path for page in PAGES if page.title and page.method == "GET" and "{" not in page.path]
 
+OTHER_FORMS = (
+    "/traces?trace=t-1",
+    "/traces?kind=session",
+    "/spend?by=user&range=90d",
+    "/audit?verify=1",
+    "/settings?all=1",
+    "/calls?outcome=failed&status=502",
+)
+"""Pages of the menu in another form, with parts of its own."""
+NEED_NO_STORE = ("/playground", "/settings")
+
 _WIDTH_DRAWN = """new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() =>
     done(document.documentElement.scrollWidth - innerWidth))))"""
 """How much wider than the window a page is once the window's new size has been drawn, charts included."""
 
 
-@pytest.mark.parametrize("path", PATHS)
+def looks_right(looker: Looker) -> None:
+    """The page that is shown has no fault, in light, in dark, and on a phone, where it needs no scrollbar."""
+    expect(looker.page.locator("h1")).to_be_visible()
+    looker.check()
+    looker.page.emulate_media(color_scheme="dark")
+    looker.check("color-contrast")
+    looker.page.emulate_media(color_scheme="light")
+    looker.page.set_viewport_size({"width": 390, "height": 800})
+    wide = looker.page.evaluate(_WIDTH_DRAWN)
+    looker.page.set_viewport_size({"width": 1280, "height": 900})
+    assert looker.page.evaluate(_WIDTH_DRAWN) <= 0
+    assert wide <= 0
+    looker.quiet()
+
+
+@pytest.mark.parametrize("path", [*PATHS, *OTHER_FORMS])
 def test_every_page_with_data(boss: Looker, path: str) -> None:
     """Every page of the menu shows itself without a fault, in light and in dark, and on a phone without a scrollbar."""
     assert boss.go(path).status == 200
-    expect(boss.page.locator("h1")).to_be_visible()
-    boss.check()
-    boss.page.emulate_media(color_scheme="dark")
-    boss.check("color-contrast")
-    boss.page.emulate_media(color_scheme="light")
-    boss.page.set_viewport_size({"width": 390, "height": 800})
-    wide = boss.page.evaluate(_WIDTH_DRAWN)
-    boss.page.set_viewport_size({"width": 1280, "height": 900})
-    assert boss.page.evaluate(_WIDTH_DRAWN) <= 0
-    assert wide <= 0
-    boss.quiet()
+    looks_right(boss)
+
+
+def test_the_page_of_a_key(boss: Looker) -> None:
+    """It is reached from the list of keys, and has no fault either."""
+    boss.go("/keys")
+    boss.page.get_by_role("link", name="viewer", exact=True).click()
+    expect(boss.page.get_by_role("heading", name="Rotate or revoke")).to_be_visible()
+    looks_right(boss)
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -58,6 +85,7 @@ def test_the_story_of_a_call(boss: Looker, house: House, name: str) -> None:
     if name == "retried":
         expect(boss.page.get_by_text("$3.00 per million")).to_be_visible()
         expect(boss.page.get_by_text("$0.000105").first).to_be_visible()
+        looks_right(boss)
     boss.check()
 
 
@@ -165,16 +193,19 @@ def test_the_theme_is_kept(boss: Looker) -> None:
 
 
 def test_a_page_without_permission(browser: Browser, house: House) -> None:
-    """Who may not see a page is told so, with the way back, and still has the menu."""
+    """Who may not see a page is told so, with the way back, and still has the menu; who may sees what is for them."""
     looker = Looker(browser, house.gate.url)
     with contextlib.closing(looker):
         looker.log_in(house.keys["viewer"])
         for page in PAGES:
-            if page.role == "admin" and page.group:
-                assert looker.go(page.path).status == 403
-                expect(looker.page.get_by_role("alert")).to_contain_text("role admin")
+            if page.role != "viewer" and page.group:
+                assert looker.go(page.path).status == 403, page.path
+                expect(looker.page.get_by_role("alert")).to_contain_text(f"role {page.role}")
+                expect(looker.page.get_by_role("navigation", name="Console")).to_be_visible()
                 looker.quiet()
         looker.check()
+        assert looker.go(f"/calls/{house.calls['hostile 1 fast']}").status == 200
+        expect(looker.page.get_by_text("is shown to developers and admins only")).to_be_visible()
         assert looker.go("/nowhere").status == 404
         looker.page.get_by_role("button", name="Log out").click()
         expect(looker.page.get_by_role("button", name="Log in")).to_be_visible()
@@ -195,14 +226,68 @@ def storeless(fresh: Callable[[str], pathlib.Path]) -> Iterator[Gateway]:
     gate.stop(signal.SIGKILL)
 
 
-def test_every_page_with_an_error(browser: Browser, storeless: Gateway) -> None:
-    """When the store is away, every page says so in words."""
+def test_every_page_with_its_store_away(browser: Browser, storeless: Gateway) -> None:
+    """When the store is away, every page that needs it says so in words; what does not need it is there."""
     looker = Looker(browser, storeless.url)
     with contextlib.closing(looker):
-        for path in PATHS:
-            response = looker.go(path)
-            assert response.status in (200, 500, 503), path
-            expect(looker.page.get_by_text("failed inside")).to_have_count(0)
+        for path in (*PATHS, *OTHER_FORMS, "/calls/hg_1"):
+            there = path.partition("?")[0] in NEED_NO_STORE
+            assert looker.go(path).status == (200 if there else 503), path
+            if not there:
+                expect(looker.page.get_by_role("alert")).to_contain_text("database")
             expect(looker.page.locator("h1")).to_be_visible()
-            looker.faults[:] = [fault for fault in looker.faults if "status of 50" not in fault]
+            looker.faults[:] = [fault for fault in looker.faults if "status of 503" not in fault]
             looker.quiet()
+        looker.check()
+
+
+@pytest.fixture
+def broken(house: House) -> Iterator[str]:
+    """The id of a call whose row nobody can read."""
+    engine = DataDir(house.gate.data).open_engine()
+    id = "hg_of_a_broken_row"
+    row = calls.select().where(calls.c.id == house.calls["good"])
+    with engine.begin() as connection:
+        good: dict[str, Any] = dict(connection.execute(row).mappings().one())
+        del good["n"]
+        connection.execute(
+            calls.insert().values({**good, "id": id, "detail": good["detail"][:9], "feature": "broken-row"})
+        )
+    yield id
+    with engine.begin() as connection:
+        connection.execute(calls.delete().where(calls.c.id == id))
+    engine.dispose()
+
+
+def test_a_page_that_fails_inside(boss: Looker, broken: str) -> None:
+    """It is a page too: it says that the gateway is to blame, tells nothing of the call, and leads on."""
+    for path in (f"/calls/{broken}", "/calls?feature=broken-row"):
+        assert boss.go(path).status == 500
+        expect(boss.page.get_by_role("alert")).to_contain_text("failed inside")
+        assert "Traceback" not in boss.page.content()
+        expect(boss.page.get_by_role("navigation", name="Console")).to_be_visible()
+    boss.faults[:] = [fault for fault in boss.faults if "status of 500" not in fault]
+    boss.check()
+
+
+def test_scripts_tell_of_errors(boss: Looker) -> None:
+    """Where what a script asks for fails, the page says so in its place, goes on, and recovers by itself."""
+    page = boss.page
+    boss.go("/calls?feature=nothing-has-it")
+    page.route("**/calls/tail*", lambda route: route.fulfill(status=500, body="no JSON at all"))
+    page.get_by_role("button", name="Live").click()
+    expect(page.locator("#tail-state")).to_contain_text("does not come through: status 500")
+    page.unroute("**/calls/tail*")
+    expect(page.locator("#tail-state")).to_have_text("")
+    boss.go("/playground?model=fast")
+    for fate, told in (
+        (lambda route: route.fulfill(status=500, body='{"error": {"message": "<b>inside</b>"}}'), "<b>inside</b>"),
+        (lambda route: route.abort(), "The answer was cut"),
+    ):
+        page.route("**/playground/ask", fate)
+        page.get_by_label("Prompt", exact=True).fill("hello")
+        page.get_by_role("button", name="Ask").click()
+        expect(page.locator("#answers .notice").first).to_contain_text(told)
+        page.unroute("**/playground/ask")
+    boss.faults[:] = [one for one in boss.faults if "status of 500" not in one and "ERR_FAILED" not in one]
+    boss.quiet()
