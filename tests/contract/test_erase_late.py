@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from sqlalchemy import Engine, insert, select
 
@@ -175,6 +176,35 @@ def test_another_machines_recorder_does_its_part(postgres_url: str, tmp_path: Pa
     engine.dispose()
 
 
+def test_another_machines_recorder_goes_through_what_it_put_aside(postgres_url: str, tmp_path: Path) -> None:
+    """Refused Records of the user, and pieces of calls of theirs; once for each erasure."""
+    here, there = (DataDir(tmp_path / name, url=postgres_url) for name in ("here", "there"))
+    engine = here.open_engine()
+    there.claim()
+    ann = call()
+    journal_calls(there, ann)
+    record_all(there)
+    refused = [msgspec.json.encode(one) for one in (call(), call(BOB), {"call_id": ann.id}, {"call_id": "hg_other"})]
+    file = there.journal_path / "refused.corrupt"
+    file.write_bytes(b"\n".join(refused) + b"\n")
+    (there.journal_path / "a.records.corrupt").write_bytes(b"\x00" + ann.id.encode())
+    (there.journal_path / "b.records.corrupt").write_bytes(b"\x00")
+    erase(here, engine)
+    recorder = Recorder(there)
+    recorder.drain()
+    recorder.keep_house()
+    assert [line for line in file.read_bytes().split(b"\n") if line.strip()] == [refused[1], refused[3]]
+    assert [path.name for path in sorted(there.journal_path.glob("?.records.corrupt"))] == ["b.records.corrupt"]
+    file.write_bytes(refused[0])
+    recorder.keep_house()
+    assert file.read_bytes() == refused[0]
+    erase(here, engine, BOB)
+    recorder.keep_house()
+    assert file.read_bytes().strip() == b""
+    recorder.close()
+    engine.dispose()
+
+
 def test_an_id_that_looks_like_a_key(data: DataDir, engine: Engine) -> None:
     """It is known before it is taken out of the Record, and under its pseudonym."""
     id = "sk-proj-A1b2C3d4E5f6G7h8I9j0K1l2"
@@ -217,11 +247,11 @@ def test_a_window_that_was_opened_late_loses_its_name(data: DataDir, engine: Eng
         for id, member, start in windows:
             row = {**rest, "id": id, "scope": "user", "member": member, "start_ns": start, "end_ns": now * 2, "held": 0}
             connection.execute(insert(lease_windows).values(row))
-    follow_up(engine, now)
+    follow_up(engine, data.journal_path, now)
     with engine.connect() as connection:
         found = {row.id: row.member for row in connection.execute(select(lease_windows))}
         assert found == {"late": ERASED, "later": ANN, "bobs": BOB}
         assert len(connection.execute(select(erasures)).all()) == 1
-    follow_up(engine, now + KEEP_NS + 1)
+    follow_up(engine, data.journal_path, now + KEEP_NS + 1)
     with engine.connect() as connection:
         assert connection.execute(select(erasures)).all() == []

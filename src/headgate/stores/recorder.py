@@ -95,6 +95,7 @@ class Recorder:
         self._ingest: Ingest | None = None
         self._tails: Tails | None = None
         self._inode = 0
+        self._followed = -1
 
     def step(self) -> int:
         """Moves one batch; deletes segments that are done. Returns how many entries went in.
@@ -155,7 +156,7 @@ class Recorder:
             if not sweep(self._engine, retention):
                 break
         sweep_windows(self._engine, time.time_ns())
-        follow_up(self._engine, time.time_ns())
+        self._followed = follow_up(self._engine, self._data.journal_path, time.time_ns(), self._followed)
         remove_stale_new(self._data.journal_path, time.time())
         days = (retention.retention_days, retention.payload_days)
         remove_old_corrupt(self._data.journal_path, time.time(), *days)

@@ -152,7 +152,7 @@ class Erasures:
             erased: ids of calls that ``sift`` has just stripped.
         """
         late = {id for id in ids if id not in erased and self._is_late(id)}
-        gone = {*erased, *self._stored(late)} if late else erased
+        gone = {*erased, *self.stored(late)} if late else erased
         return [item for item, id in zip(items, ids, strict=True) if id not in gone] if gone else list(items)
 
     def _is_late(self, id: str) -> bool:
@@ -161,7 +161,7 @@ class Erasures:
         made = _ID.fullmatch(id)
         return made is None or int(made[1], 16) * 1_000_000 <= self.newest
 
-    def _stored(self, ids: Collection[str]) -> set[str]:
+    def stored(self, ids: Collection[str]) -> set[str]:
         """Which of these calls are stored, and stripped or about to be."""
         found: set[str] = set()
         with self._engine.connect() as connection:

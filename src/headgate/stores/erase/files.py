@@ -15,11 +15,13 @@ from typing import NamedTuple
 
 import msgspec
 
+from headgate.core.record import Record
 from headgate.stores.journal.segments import CORRUPT
 
 REFUSED = "refused.corrupt"
 _ID = re.compile(rb"hg_[0-9a-f]{27}")
 _Theirs = Callable[[Collection[str]], Collection[str]]
+_IsTheirs = Callable[[Record], bool]
 
 
 class Aside(NamedTuple):
@@ -37,20 +39,22 @@ def count_aside(journal: Path, users: Collection[str], theirs: _Theirs) -> Aside
         users: the names of one person.
         theirs: returns those of some calls' ids that are of that person.
     """
-    return _go_through(journal, users, theirs, erase=False)
+    return _go_through(journal, users, theirs, lambda record: False, erase=False)
 
 
-def erase_aside(journal: Path, users: Collection[str], theirs: _Theirs) -> Aside:
-    """Erases what belongs to the user; arguments as ``count_aside``."""
-    return _go_through(journal, users, theirs, erase=True)
+def erase_aside(
+    journal: Path, users: Collection[str], theirs: _Theirs, is_theirs: _IsTheirs = lambda record: False
+) -> Aside:
+    """Erases what belongs to the user; arguments as ``count_aside``, and who a refused Record belongs to."""
+    return _go_through(journal, users, theirs, is_theirs, erase=True)
 
 
-def _go_through(journal: Path, users: Collection[str], theirs: _Theirs, *, erase: bool) -> Aside:
+def _go_through(journal: Path, users: Collection[str], theirs: _Theirs, is_theirs: _IsTheirs, *, erase: bool) -> Aside:
     found = unknown = 0
     words = [word for user in users for word in _written(user)]
     for path in sorted(journal.glob(f"*{CORRUPT}")):
         if path.name == REFUSED:
-            found += _lines(path, words, theirs, erase=erase)
+            found += _lines(path, lambda line: _is_of(line, words, theirs) or _is_record(line, is_theirs), erase=erase)
             continue
         data = path.read_bytes()
         if _is_of(data, words, theirs):
@@ -63,12 +67,12 @@ def _go_through(journal: Path, users: Collection[str], theirs: _Theirs, *, erase
     return Aside(found, unknown)
 
 
-def _lines(path: Path, words: Collection[bytes], theirs: _Theirs, *, erase: bool) -> int:
+def _lines(path: Path, goes: Callable[[bytes], bool], *, erase: bool) -> int:
     """Blanks lines in place: a recorder may be adding to the file."""
     places, at = [], 0
     for line in path.read_bytes().splitlines(keepends=True):
         whole = line.rstrip(b"\n")
-        if whole.strip() and _is_of(whole, words, theirs):
+        if whole.strip() and goes(whole):
             places.append((at, len(whole)))
         at += len(line)
     if erase:
@@ -81,6 +85,14 @@ def _is_of(data: bytes, words: Collection[bytes], theirs: _Theirs) -> bool:
         return True
     ids = {id.decode() for id in _ID.findall(data)}
     return bool(ids) and bool(theirs(ids))
+
+
+def _is_record(line: bytes, is_theirs: _IsTheirs) -> bool:
+    try:
+        record = msgspec.json.decode(line, type=Record)
+    except msgspec.MsgspecError:
+        return False  # something else that was refused
+    return is_theirs(record)
 
 
 def _overwrite(path: Path, places: Iterable[tuple[int, int]]) -> None:
