@@ -8,6 +8,8 @@ from headgate.core.leases import Ask
 
 SHARE = 4
 """A slice is at most this part of what is free: the nearer the limit, the smaller, down to one call's worst case."""
+STALE_NS = 5 * 10**9
+"""Nothing is given in a window that has been over for so long, or is to come: whose clock is that wrong asks again."""
 
 
 class Standing(msgspec.Struct):
@@ -66,6 +68,12 @@ def renew(standing: Standing, lease: Lease | None, ask: Ask, now_ns: int) -> tup
             short = now_ns
     after = Lease(granted + given, reported, ask.reserved)
     return Standing(settled, held + given, short), after, given
+
+
+def is_stale(ask: Ask, now_ns: int) -> bool:
+    """Whether a window is not that of this moment (``now_ns`` by the store's clock), nor about to be, nor just over."""
+    key = ask.window
+    return bool(key.end_ns) and not key.start_ns - STALE_NS <= now_ns <= key.end_ns + STALE_NS
 
 
 def slice_of(free: int, want: int, least: int) -> int:

@@ -14,13 +14,11 @@ import msgspec
 from headgate.core.errors import Unavailable
 from headgate.core.leases import Ask, Renewal, Told
 from headgate.stores.database import BUSY_SECONDS, sqlite_path
-from headgate.stores.leases.decide import Lease, Standing, renew
+from headgate.stores.leases.decide import Lease, Standing, is_stale, renew
 from headgate.stores.postgres import connect, first_line, require_driver, shown
 
 SHORT_NS = 3 * 10**9
 """For so long after somebody lacked something, others give back at once what they hold idle."""
-STALE_NS = 5 * 10**9
-"""Nobody begins a lease in a window that has been over for so long: whose clock is that wrong asks again."""
 
 _T = TypeVar("_T")
 _Statement = tuple[str, Sequence[Any]]
@@ -330,7 +328,7 @@ class SqlLeases:
         held = {row[0]: Lease(*row[1:]) for row in leases}
         told, grants, drops, changed = [], [], [], {}
         for ask in asks:
-            if _is_stale(ask, now):
+            if is_stale(ask, now):
                 ask = msgspec.structs.replace(ask, want=0)
             standing, lease, given = renew(standings.get(ask.id, Standing()), held.get(ask.slot), ask, now)
             standings[ask.id] = standing
@@ -344,11 +342,6 @@ class SqlLeases:
         sets = [(*msgspec.structs.astuple(standings[id]), amount, id) for id, amount in sorted(changed.items())]
         session.write([(_SET, sets), (_GRANT, grants), (_DROP, drops)])
         return told
-
-
-def _is_stale(ask: Ask, now: int) -> bool:
-    key = ask.window
-    return bool(key.end_ns) and not key.start_ns - STALE_NS <= now <= key.end_ns + STALE_NS
 
 
 def _named(sql: str) -> bytes:
