@@ -67,6 +67,7 @@ class Gateway:
         self._retirement = Retirement()
         self._feedbacks: Feedbacks | None = None
         self._streams: weakref.WeakSet[Stream] = weakref.WeakSet()
+        self._pid = os.getpid()
 
     async def __aenter__(self) -> Gateway:
         self._closed = False
@@ -83,7 +84,7 @@ class Gateway:
         return f"<Gateway {state}, data in {self._settings.data.dir}>"
 
     def __del__(self) -> None:
-        if self._core is not None:
+        if self._core is not None and os.getpid() == self._pid:
             warnings.warn(f"{self!r} was dropped without aclose()", ResourceWarning, stacklevel=2, source=self)
 
     async def aclose(self) -> None:
@@ -400,15 +401,31 @@ class Gateway:
 
     async def _open(self) -> Core:
         core = self._core
-        if core is None:
+        if core is not None:
+            check_process(self._pid)
+        else:
             if self._closed:
                 raise RuntimeError("this gateway is closed")
             async with self._lock():
                 if self._core is None:
+                    self._pid = os.getpid()
                     self._core = await open_core(self._settings, keyless=False)
                 core = self._core
         _check_loop(core)
         return core
+
+
+def check_process(pid: int) -> None:
+    """Refuses to go on in a forked child with what its parent has opened: connections, loop and leases are not its own.
+
+    Raises:
+        RuntimeError: this is another process.
+    """
+    if os.getpid() != pid:
+        raise RuntimeError(
+            "this gateway was opened by the process that this one was forked from; make one in each process "
+            "(in the function that a multiprocessing worker runs, or its initializer)"
+        )
 
 
 def _check_loop(core: Core) -> None:

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from headgate.client.answer import Answer
-from headgate.client.gateway import Gateway
+from headgate.client.gateway import Gateway, check_process
 from headgate.client.stream import Opening, Stream
 from headgate.config.settings import Settings
 from headgate.core.errors import HeadgateError
@@ -49,7 +49,8 @@ class SyncGateway:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="headgate", daemon=True)
         self._thread.start()
-        self._end = weakref.finalize(self, _end, self._gateway, self._loop, self._thread)
+        self._pid = os.getpid()
+        self._end = weakref.finalize(self, _end, self._gateway, self._loop, self._thread, self._pid)
 
     def __enter__(self) -> SyncGateway:
         return self
@@ -100,6 +101,11 @@ class SyncGateway:
         return SyncStream(self, self._gateway.stream(model, messages, **arguments))
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        try:
+            check_process(self._pid)
+        except RuntimeError:
+            work.close()
+            raise
         if not self._end.alive or threading.current_thread() is self._thread:
             work.close()
             raise RuntimeError(
@@ -118,8 +124,10 @@ class SyncGateway:
             raise
 
 
-def _end(gateway: Gateway, loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
-    """Closes what a SyncGateway owned; runs once, on any thread, also as a finalizer."""
+def _end(gateway: Gateway, loop: asyncio.AbstractEventLoop, thread: threading.Thread, pid: int) -> None:
+    """Closes what a SyncGateway owned; runs once, on any thread, also as a finalizer. Not in a forked child."""
+    if os.getpid() != pid:
+        return
 
     async def leave() -> None:
         here = asyncio.current_task()

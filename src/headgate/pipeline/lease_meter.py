@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import weakref
 from collections.abc import Sequence
 
 from headgate.core.call import Call
@@ -97,6 +99,8 @@ class LeaseMeter:
         self._unnoted: list[tuple[Sequence[tuple[Lease, int, int]], Amounts, Call]] = []
         self._noting: asyncio.TimerHandle | None = None
         self._due = 0.0
+        self._forked = False
+        _meters.add(self)
 
     def now_ns(self) -> int:
         """The store's clock, in ns since 1970: this machine's can be set, and may be wrong."""
@@ -163,6 +167,8 @@ class LeaseMeter:
 
     def note(self, leases: Sequence[tuple[Lease, int, int]], amounts: Amounts, call: Call | None) -> None:
         """Brings the meter file up to date: at once, or for what ``call``'s Record tells once that is on disk."""
+        if self._forked:
+            return  # what it would write to is the parent's
         if call is None:
             for lease, place, reserved in leases:
                 lease.note(reserved, amounts[place])
@@ -368,7 +374,16 @@ class LeaseMeter:
             if window.lease is lease:
                 window.roll(stored)
 
+    def _after_fork(self) -> None:
+        """In a child: leases, and what is counted under them, are the parent's alone; nothing is reserved here."""
+        self._forked = self._shut = self._ended = True
+
     def _away(self) -> Unavailable:
+        if self._forked:
+            return Unavailable(
+                "Limits are counted by the process that this one was forked from; open a gateway in each process.",
+                code="limits_unavailable",
+            )
         return Unavailable(
             "The store of the limits does not answer, and what is leased does not cover this call.",
             code="limits_unavailable",
@@ -387,3 +402,14 @@ class LeaseMeter:
 def _finish(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
+
+
+_meters: weakref.WeakSet[LeaseMeter] = weakref.WeakSet()
+
+
+def _forked() -> None:
+    for meter in list(_meters):
+        meter._after_fork()
+
+
+os.register_at_fork(after_in_child=_forked)

@@ -2,7 +2,8 @@
 
 A file mapped into memory: a number written there is the kernel's at once, without a system call, and survives the
 process (not a power cut; nor does the journal, by default). It is locked by its worker: a free lock means that nobody
-will ever use those leases again. See ADR 0012.
+will ever use those leases again. A forked child has no part in it: the file, and its lock, are its parent's. See
+ADR 0012.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import fcntl
 import mmap
 import os
 import struct
+import weakref
 from pathlib import Path
 
 from headgate.core.errors import Unavailable
@@ -40,23 +42,33 @@ class MeterFile:
         self.path = directory / f"{holder}{SUFFIX}"
         new = self.path.with_name(self.path.name + _NEW)
         self._fd = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        # Opened twice: a mapping keeps a copy of its descriptor, in forked children too, and must not hold the lock.
+        self._mapped = -1
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._mapped = os.open(new, os.O_RDWR | os.O_CLOEXEC)
             self._chunks = [self._grow(0)]
             os.rename(new, self.path)
         except BaseException:
-            os.close(self._fd)
+            self._let_go()
             new.unlink(missing_ok=True)
             raise
         self._free: list[int] = []
         self._next = 0
+        self._forked = False
+        _files.add(self)
 
     def take(self) -> tuple[int, memoryview, int]:
         """Returns a free slot, both numbers 0: see ``core.leases.Desk.take``.
 
         Raises:
-            Unavailable: the disk, or the file, is full.
+            Unavailable: the disk, or the file, is full; or it is the file of the process that this one was forked from.
         """
+        if self._forked:
+            raise Unavailable(
+                "Limits are counted by the process that this one was forked from; open a gateway in each process.",
+                code="limits_unavailable",
+            )
         if self._free:
             slot = self._free.pop()
         else:
@@ -83,19 +95,29 @@ class MeterFile:
 
     def close(self, *, unlink: bool) -> None:
         """Lets go of the file, its lock with it. Idempotent."""
-        fd, self._fd = self._fd, -1
-        if fd < 0:
+        if self._fd < 0:
             return
         if unlink:
             self.path.unlink(missing_ok=True)
-        # Said, not left to the end of the file: the mapping has a copy of it, and may live on in this process.
-        fcntl.flock(fd, fcntl.LOCK_UN)
-        os.close(fd)
+        # Said, not left to the closing: a child that was forked past Python's hooks may have a copy.
+        fcntl.flock(self._fd, fcntl.LOCK_UN)
+        self._let_go()
+
+    def _after_fork(self) -> None:
+        """In a child: lets go of its copy of the lock, which would outlive the parent. The parent keeps its own."""
+        self._forked = True
+        self._let_go()
+
+    def _let_go(self) -> None:
+        for fd in (self._fd, self._mapped):
+            if fd >= 0:
+                os.close(fd)
+        self._fd = self._mapped = -1
 
     def _grow(self, chunk: int) -> memoryview:
         # Written, not only made longer: a hole that the disk has no room for would kill us at the first number.
-        os.pwrite(self._fd, bytes(_CHUNK_BYTES), chunk * _CHUNK_BYTES)
-        mapped = mmap.mmap(self._fd, _CHUNK_BYTES, offset=chunk * _CHUNK_BYTES)
+        os.pwrite(self._mapped, bytes(_CHUNK_BYTES), chunk * _CHUNK_BYTES)
+        mapped = mmap.mmap(self._mapped, _CHUNK_BYTES, offset=chunk * _CHUNK_BYTES)
         return memoryview(mapped).cast("q")
 
 
@@ -122,3 +144,14 @@ def read_dead(path: Path) -> dict[int, tuple[int, int]] | None:
 def list_meters(directory: Path) -> list[Path]:
     """Returns the meter files there are."""
     return sorted(directory.glob(f"*{SUFFIX}")) if directory.is_dir() else []
+
+
+_files: weakref.WeakSet[MeterFile] = weakref.WeakSet()
+
+
+def _forked() -> None:
+    for file in list(_files):
+        file._after_fork()
+
+
+os.register_at_fork(after_in_child=_forked)
