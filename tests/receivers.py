@@ -219,7 +219,7 @@ class MailServer(_Server):
                 say("250 yes")
 
 
-def eventually(check: Callable[[], bool], seconds: float = 15.0) -> None:
+def eventually(check: Callable[[], bool], seconds: float = 60.0) -> None:
     """Waits until it is so."""
     until = time.monotonic() + seconds
     while not check():

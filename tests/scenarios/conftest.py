@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import http.client
+import io
 import json
 import os
 import pathlib
@@ -15,13 +16,15 @@ import subprocess
 import sys
 import threading
 import time
+import unittest.mock
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
 from tests.schema import lay_schema
 
+from headgate.cli.main import main
 from headgate.stores.catchup import catch_up
 from headgate.stores.data import DATABASE, DataDir
 from headgate.stores.keys import KeySpec
@@ -147,6 +150,16 @@ class Upstream:
         self.left.append(time.monotonic())
 
 
+def stored_records(data: DataDir) -> list[dict[str, Any]]:
+    """Returns every record as ``headgate records`` shows it, the newest first, once the journal is in the store."""
+    engine = data.open_engine()
+    try:
+        assert catch_up(data, engine, timeout=60), "the recorder is behind"
+        return [json.loads(msgspec.json.encode(story)) for story in CallStore(engine).newest_first(Filters())]
+    finally:
+        engine.dispose()
+
+
 class Gateway:
     """A gateway process with a key of its own, and small clients for it.
 
@@ -177,7 +190,7 @@ class Gateway:
         self.env = {**os.environ, "UP_KEY": "sk-upstream-secret", **(env or {})}
         self.key = ""
         if first_start:
-            self.key = self.run("keys", "create", "--name", "test", "--quiet").strip() if key else ""
+            self.key = self.run("keys", "create", "--name", "test", "--quiet", apart=True).strip() if key else ""
         else:
             self._lay_ground(key)
         self.port = free_port()
@@ -233,13 +246,27 @@ class Gateway:
             self.process.stdout.close()
         return code
 
-    def run(self, *arguments: str, code: int = 0) -> str:
-        """Runs a verb of the command line on this data directory; returns what it prints."""
-        done = subprocess.run(
-            self._command(*arguments), env=self.env, capture_output=True, text=True, timeout=120, check=False
-        )
-        assert done.returncode == code, done.stderr
-        return done.stdout
+    def run(self, *arguments: str, code: int = 0, apart: bool = False) -> str:
+        """Runs a verb of the command line on this data directory; returns what it prints.
+
+        It runs in this process, which saves 0.4 s CPU; or apart, in one of its own, as its user's would.
+        """
+        if apart:
+            done = subprocess.run(
+                self._command(*arguments), env=self.env, capture_output=True, text=True, timeout=120, check=False
+            )
+            assert done.returncode == code, done.stderr
+            return done.stdout
+        out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.StringIO()
+        with (
+            unittest.mock.patch.dict(os.environ, self.env, clear=True),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            ended = main([*arguments, "--data", str(self.data)])
+        assert ended == code, err.getvalue()
+        out.flush()
+        return cast(io.BytesIO, out.buffer).getvalue().decode()
 
     def _command(self, *arguments: str) -> list[str]:
         return [str(pathlib.Path(sys.executable).with_name("headgate")), *arguments, "--data", str(self.data)]
@@ -278,13 +305,7 @@ class Gateway:
 
     def records(self) -> list[dict[str, Any]]:
         """Returns every record, once all that has been answered is in the store."""
-        data = self._open_data()
-        engine = data.open_engine()
-        try:
-            assert catch_up(data, engine, timeout=60), "the recorder is behind"
-            return [json.loads(msgspec.json.encode(story)) for story in CallStore(engine).newest_first(Filters())]
-        finally:
-            engine.dispose()
+        return stored_records(self._open_data())
 
     def record(self, call_id: str) -> dict[str, Any]:
         """Returns the one record of a call, waiting a moment for a call that is still closing."""

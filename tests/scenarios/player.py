@@ -143,7 +143,7 @@ class Clients:
     def _ask(self, ask: Ask, player: Player) -> Served:
         connection = getattr(self._mine, "connection", None)
         if connection is None:
-            connection = self._mine.connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
+            connection = self._mine.connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
             self._all.append(connection)
         connection.request("POST", PATHS[ask.client], ask.body, {"content-type": "application/json"})
         answer = connection.getresponse()
@@ -153,8 +153,8 @@ class Clients:
 
 
 def records_of(gateway: Gateway, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Returns the Records of these calls by id, once all are in the store; after 20 s, those that are."""
-    wanted, end = set(ids) - {""}, time.monotonic() + 20
+    """Returns the Records of these calls by id, once all are in the store; after 60 s, those that are."""
+    wanted, end = set(ids) - {""}, time.monotonic() + 60
     while True:
         found = gateway.records()
         if wanted <= {record["id"] for record in found} or time.monotonic() > end:

@@ -93,7 +93,7 @@ def test_what_is_wrong_is_told_as_for_a_call(gate: Gateway) -> None:
 def test_a_key_estimates_only_what_it_may_use(gate: Gateway) -> None:
     """A model that a key may not use does not exist for it, directly addressed ones neither."""
     key = gate.run("keys", "create", "--name", "narrow", "--models", "plain", "--quiet").strip()
-    end = time.monotonic() + 5
+    end = time.monotonic() + 60
     while ask(gate, ASK, authorization=f"Bearer {key}")[0] == 401 and time.monotonic() < end:
         time.sleep(0.05)  # workers learn of a key within a second
     assert ask(gate, ASK, authorization=f"Bearer {key}")[0] == 404

@@ -44,7 +44,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         text=True,
     )
     assert server.stdout is not None
-    watchdog = threading.Timer(60, server.kill)
+    watchdog = threading.Timer(120, server.kill)
     watchdog.start()
     try:
         first = server.stdout.readline()
@@ -78,7 +78,7 @@ def _run(folder: pathlib.Path, *arguments: str, **environment: str) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=180,
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""

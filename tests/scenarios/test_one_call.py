@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import time
+import socket
 from collections.abc import Callable
 
 import pytest
+from tests.receivers import eventually
 
 from .conftest import ASK, CONFIG, SSE_HEAD, Gateway, Script, Upstream, Write, completion, delta, response, sse
 
@@ -179,7 +180,7 @@ def test_per_call_settings(upstream: Start, gateway: Gate) -> None:
     """Headers set the call's deadline and say what it belongs to."""
 
     async def slow(path: str, body: bytes, write: Write, writer: asyncio.StreamWriter) -> None:
-        await asyncio.sleep(5)
+        await asyncio.sleep(60)
 
     gate = gateway(upstream(slow))
     told = {"x-headgate-timeout-ms": "150", "x-headgate-class": "batch", "x-headgate-trace": "t1"}
@@ -194,19 +195,16 @@ def test_a_client_that_leaves_stops_the_upstream(upstream: Start, gateway: Gate)
     """Closing the connection cancels a unary call too: the upstream sees it, the record says cancelled."""
 
     async def silent(path: str, body: bytes, write: Write, writer: asyncio.StreamWriter) -> None:
-        await asyncio.sleep(10)
+        await asyncio.sleep(60)
 
     up = upstream(silent)
     gate = gateway(up)
-    with pytest.raises(TimeoutError):
-        gate.chat(timeout=0.3)
-    left = time.monotonic()
-    end = left + 5
-    while not up.left and time.monotonic() < end:
-        time.sleep(0.005)
-    assert up.left, "the upstream connection stayed open"
-    assert up.left[0] - left < 0.3
-    records = gate.records()
-    while not records and time.monotonic() < end:
-        records = gate.records()
-    assert [record["outcome"] for record in records] == ["cancelled"]
+    body = json.dumps(ASK).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {gate.key}\r\n"
+    head += f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", gate.port), 30) as connection:
+        connection.sendall(head.encode() + body)
+        eventually(lambda: up.requests != [])
+        assert up.left == []
+    eventually(lambda: up.left != [])
+    eventually(lambda: [record["outcome"] for record in gate.records()] == ["cancelled"])

@@ -59,6 +59,11 @@ class Run:
         tasks: set[asyncio.Task[None]] = set()
         looking = None if look is None else loop.create_task(self._look(look))
         start = loop.time()
+
+        def end(task: asyncio.Task[None]) -> None:
+            tasks.discard(task)
+            self.open -= 1
+
         try:
             for number, arrival in enumerate(self._arrivals.read()):
                 wait = start + arrival.at - loop.time()
@@ -67,9 +72,10 @@ class Run:
                 if self.open >= self._most_open:
                     self.tally.skip(arrival.at)
                     continue
+                self.open += 1  # not once the task runs: where the load is late, several are made in between
                 task = loop.create_task(self._call(number, arrival, start + arrival.at))
                 tasks.add(task)
-                task.add_done_callback(tasks.discard)
+                task.add_done_callback(end)
             await asyncio.gather(*tasks)
         finally:
             for task in tasks:
@@ -100,7 +106,6 @@ class Run:
             model=arrival.model if self._use_models else "",
         )
         answer = Answer(stream, loop.time, tally.gaps)
-        self.open += 1
         sent = loop.time()
         tally.begin(arrival.at, sent - intended)
         waited = True
@@ -115,8 +120,6 @@ class Run:
             error, waited = f"TLS: {failed.reason or 'failed'}"[:60], False
         except OSError as failed:
             error, waited = f"connection: {type(failed).__name__}", False
-        finally:
-            self.open -= 1
         end = loop.time()
         tally.ended += 1
         if error:

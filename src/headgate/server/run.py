@@ -76,7 +76,8 @@ def run(settings: Settings, source: Source) -> int:
     def serve(tell: Callable[[], None]) -> int:
         return _serve(last.settings, source, last.version, listener, tell, speaks=False)
 
-    return supervise(workers, serve, ready, lambda asked: last.look(asked=asked))
+    # While the workers drain, a connection that nobody will take must be refused, not left waiting.
+    return supervise(workers, serve, ready, lambda asked: last.look(asked=asked), listener.close)
 
 
 def _log_to_stderr() -> None:

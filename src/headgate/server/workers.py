@@ -29,6 +29,7 @@ def supervise(
     serve: Callable[[Callable[[], None]], int],
     ready: Callable[[], None],
     look: Callable[[bool], float] | None = None,
+    stopping: Callable[[], object] | None = None,
 ) -> int:
     """Runs ``serve`` in ``count`` processes until SIGTERM or SIGINT; returns the exit code.
 
@@ -41,8 +42,9 @@ def supervise(
         ready: called here once all workers accept connections.
         look: called here, between other things, whenever the seconds have passed that it last returned, and with
             True upon SIGHUP, which the workers get as well.
+        stopping: called here when it is to stop, maybe more than once: to close what the workers listen on.
     """
-    return _Supervisor(count, serve, ready, look).run()
+    return _Supervisor(count, serve, ready, look, stopping).run()
 
 
 class _Supervisor:
@@ -52,11 +54,13 @@ class _Supervisor:
         serve: Callable[[Callable[[], None]], int],
         ready: Callable[[], None],
         look: Callable[[bool], float] | None,
+        stopping: Callable[[], object] | None,
     ) -> None:
         self._count = count
         self._serve = serve
         self._ready = ready
         self._look = look
+        self._on_stop = stopping
         self._look_at = 0.0
         self._hung_up = False
         self._terminal = Terminal()
@@ -182,6 +186,8 @@ class _Supervisor:
             self._hung_up = True
         else:
             self._stopping = True
+            if self._on_stop is not None:
+                self._on_stop()
         for pid in self._born:
             try:
                 os.kill(pid, number)

@@ -171,7 +171,7 @@ class Visitor:
         if form is not None:
             body = urlencode(form)
             sent.setdefault("content-type", "application/x-www-form-urlencoded")
-        connection = http.client.HTTPConnection("127.0.0.1", self.gate.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.gate.port, timeout=60)
         try:
             connection.request(method, f"/console{path}", body, sent)
             answer = connection.getresponse()

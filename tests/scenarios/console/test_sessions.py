@@ -52,7 +52,7 @@ def _until(holds: Callable[[], bool]) -> None:
 
 def _plain(house: House, path: str, **headers: str) -> int:
     """Asks for a path outside the console; returns the status."""
-    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", house.gate.port, timeout=10)) as connection:
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", house.gate.port, timeout=60)) as connection:
         connection.request("GET", path, headers=headers)
         answer = connection.getresponse()
         answer.read()

@@ -58,7 +58,7 @@ def nothing_leaks() -> Iterator[None]:
     before = {thread.name for thread in threading.enumerate()}
     yield
     gc.collect()
-    until = time.monotonic() + 5
+    until = time.monotonic() + 60
     while extra := [thread.name for thread in threading.enumerate() if thread.name not in before]:
         assert time.monotonic() < until, extra
         time.sleep(0.01)

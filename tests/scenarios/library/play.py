@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import io
 import json
 import pathlib
 import time
 from collections.abc import Callable
 from typing import Any
 
-from tests.scenarios.conftest import SSE_HEAD, Script, Upstream, Write, completion, delta, response, sse
+from tests.scenarios.conftest import SSE_HEAD, Script, Upstream, Write, completion, delta, response, sse, stored_records
 
 from headgate import Gateway
-from headgate.cli.main import main
+from headgate.stores.data import DataDir
 
 Start = Callable[[Script], Upstream]
 Make = Callable[..., Gateway]
@@ -32,7 +30,7 @@ async def either(path: str, body: bytes, write: Write, writer: asyncio.StreamWri
         await write(response(completion("Paris.")))
 
 
-async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     """Waits until something holds that another thread brings about."""
     end = time.monotonic() + seconds
     while not condition():
@@ -64,17 +62,13 @@ async def endless(path: str, body: bytes, write: Write, writer: asyncio.StreamWr
 
 
 def stored(data: pathlib.Path) -> list[dict[str, Any]]:
-    """What ``headgate records`` shows, run in this process."""
-    out = io.StringIO()
-    with contextlib.redirect_stdout(out):
-        assert main(["records", "--format", "jsonl", "--data", str(data)]) == 0
-    return [json.loads(line) for line in out.getvalue().splitlines()]
+    """What ``headgate records`` shows."""
+    return stored_records(DataDir(data))
 
 
-async def until_closed(up: Upstream, seconds: float = 5.0) -> float:
-    """Waits until the upstream has no connection open; returns after how long."""
+async def until_closed(up: Upstream, seconds: float = 60.0) -> None:
+    """Waits until the upstream has no connection open."""
     began = time.monotonic()
     while up.open:
         assert time.monotonic() - began < seconds, "the upstream connection stayed open"
         await asyncio.sleep(0.005)
-    return time.monotonic() - began

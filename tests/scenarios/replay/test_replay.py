@@ -251,7 +251,7 @@ def test_many_are_replayed_and_a_killed_run_goes_on(gate: Gateway, up: Upstream)
         gate._command(*command), env=gate.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as killed:
         folder = gate.data / "replays"
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while not (found := list(folder.glob("*.jsonl")) if folder.exists() else []) or lines(found[0]) < 3:
             assert time.monotonic() < until
             time.sleep(0.02)

@@ -45,7 +45,7 @@ class Desk:
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         if data is not None:
             sent.setdefault("content-type", "application/json")
-        connection = http.client.HTTPConnection("127.0.0.1", self.gate.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.gate.port, timeout=60)
         with contextlib.closing(connection):
             connection.request(method, f"/admin/v1{path}", data, sent)
             answer = connection.getresponse()

@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import socket
+import threading
 import time
 from collections.abc import Callable
 
@@ -26,11 +27,13 @@ class Stage:
     Attributes:
         flooded: bytes that its floods have sent.
         ended: when a connection was last seen to be closed by the gateway.
+        let_go: ends what is ``held``.
     """
 
     def __init__(self) -> None:
         self.flooded = 0
         self.ended: list[float] = []
+        self.let_go = threading.Event()
 
     async def play(self, path: str, body: bytes, write: Write, writer: asyncio.StreamWriter) -> str | None:
         """The script: does what the model's name says."""
@@ -51,6 +54,13 @@ class Stage:
             await write(sse(delta({"content": f"{number} "})))
             await asyncio.sleep(0.05)
         await write(sse(delta({}, "stop"), b"[DONE]") + b"0\r\n\r\n")
+
+    async def held(self, write: Write, writer: asyncio.StreamWriter) -> None:
+        """A word, and the last one once it is let go."""
+        await write(SSE_HEAD + sse(delta({"role": "assistant", "content": "held "})))
+        while not self.let_go.is_set():  # noqa: ASYNC110 - set by another thread
+            await asyncio.sleep(0.01)
+        await write(sse(delta({"content": "on"}), delta({}, "stop"), b"[DONE]") + b"0\r\n\r\n")
 
     async def endless(self, write: Write, writer: asyncio.StreamWriter) -> str:
         """Words until the other side leaves."""
@@ -89,12 +99,14 @@ class Stage:
 
 
 MODELS = "".join(
-    f"  {name}: {{{{route: [up/{name}]}}}}\n" for name in ("steady", "endless", "late-fail", "flood", "late")
+    f"  {name}: {{{{route: [up/{name}]}}}}\n" for name in ("steady", "held", "endless", "late-fail", "flood", "late")
 )
 LIVELY = (
     CONFIG.rstrip() + "\n" + MODELS + "  rescued: {{route: [up/late-fail, up/late]}}\n"
     "server: {{heartbeat_seconds: 0.1, slow_client_seconds: 0.6, drain_seconds: 1}}\n"
 )
+PATIENT = LIVELY.replace("drain_seconds: 1", "drain_seconds: 60")
+"""For drains that are to end by themselves, however slow the machine."""
 
 
 class Client:
@@ -113,7 +125,7 @@ class Client:
         self.socket = socket.socket()
         if buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
-        self.socket.settimeout(10)
+        self.socket.settimeout(60)
         self.socket.connect(("127.0.0.1", port or gate.port))
         body = json.dumps({**ASK, "model": model, "stream": stream}).encode()
         head = f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {gate.key}\r\n"
@@ -135,13 +147,12 @@ class Client:
         self.socket.close()
 
 
-def wait(condition: Callable[[], object], seconds: float = 5.0) -> float:
-    """Waits until something holds; returns for how long."""
+def wait(condition: Callable[[], object], seconds: float = 60.0) -> None:
+    """Waits until something holds."""
     began = time.monotonic()
     while not condition():
         assert time.monotonic() - began < seconds, "it did not come to hold"
-        time.sleep(0.005)
-    return time.monotonic() - began
+        time.sleep(0.02)
 
 
 def connected(port: int) -> int:

@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import signal
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -103,7 +104,7 @@ def test_feedback_comes_from_the_calls_own_key(gate: Gateway) -> None:
     }
     id = gate.chat()[1]["x-headgate-id"]
     while gate.post("/v1/feedback", {}, headers={"authorization": f"Bearer {keys['admin']}"})[0] == 401:
-        pass
+        time.sleep(0.02)
     status, body = give(gate, id, {"authorization": f"Bearer {keys['developer']}"}, score=0)
     assert (status, body["error"]["code"]) == (403, "not_your_call")
     assert give(gate, id, {"authorization": f"Bearer {keys['admin']}"}, score=0.25)[0] == 200

@@ -50,7 +50,7 @@ class Foreign:
 
     def chat(self, path: str, key: str = "") -> tuple[int, dict[str, str], bytes]:
         """Posts one unary chat request."""
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
         sent = {"content-type": "application/json", "authorization": f"Bearer {key or self._gate.key}"}
         with contextlib.closing(connection):
             connection.request("POST", path, json.dumps(ASK), sent)
@@ -59,7 +59,7 @@ class Foreign:
 
     def get(self, path: str) -> tuple[int, bytes]:
         """Gets one page."""
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
         with contextlib.closing(connection):
             connection.request("GET", path)
             answer = connection.getresponse()
@@ -92,7 +92,7 @@ def test_any_asgi_server(gate: Gateway, folder: pathlib.Path, command: list[str]
             stderr=log,
         )
         try:
-            wait(lambda: process.poll() is not None or not refused(port), 20)
+            wait(lambda: process.poll() is not None or not refused(port))
             foreign = Foreign(gate, port)
             status, headers, body = foreign.chat(f"{prefix}/v1/chat/completions")
             assert (status, body) == (200, completion("Paris."))
@@ -110,7 +110,7 @@ def test_any_asgi_server(gate: Gateway, folder: pathlib.Path, command: list[str]
             assert (status, json.loads(body)["error"]["code"]) == (401, "missing_api_key")
         finally:
             process.terminate()
-            code = process.wait(10)
+            code = process.wait(60)
         log.seek(0)
         said = log.read()
     assert "Traceback" not in said, said
@@ -132,13 +132,13 @@ def test_changes_apply_under_a_foreign_server_too(gate: Gateway, folder: pathlib
     )
 
     def models() -> list[str]:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         with contextlib.closing(connection):
             connection.request("GET", "/v1/models", headers={"authorization": f"Bearer {gate.key}"})
             return [model["id"] for model in json.loads(connection.getresponse().read())["data"]]
 
     try:
-        wait(lambda: process.poll() is not None or not refused(port), 20)
+        wait(lambda: process.poll() is not None or not refused(port))
         assert models() == ["one"]
         config.write_text("models: {two: {route: [sim/echo]}}\n")
         wait(lambda: models() == ["two"])
@@ -147,7 +147,7 @@ def test_changes_apply_under_a_foreign_server_too(gate: Gateway, folder: pathlib
         assert models() == ["two"]
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
         log.close()
     assert "Traceback" not in (folder / "followed.log").read_text()
 
