@@ -146,7 +146,7 @@ class Upstream:
 
     async def _watch(self, reader: asyncio.StreamReader) -> None:
         while not reader.at_eof() and reader.exception() is None:  # noqa: ASYNC110 - there is no event for it
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.02)
         self.left.append(time.monotonic())
 
 

@@ -35,6 +35,12 @@ def data(tmp_path: pathlib.Path, migrated: pathlib.Path) -> pathlib.Path:
 
 
 @pytest.fixture
+def no_recorder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Journals stay as they are until somebody looks at records: a recorder's process takes longer than most tests."""
+    monkeypatch.setattr("headgate.stores.keeper.ensure_recorder", lambda *_, **__: None)
+
+
+@pytest.fixture
 def make(tmp_path: pathlib.Path, data: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     """Makes a Gateway before an upstream (or none: on embedded defaults)."""
     monkeypatch.setenv("UP_KEY", "sk-upstream-secret")

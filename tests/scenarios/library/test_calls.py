@@ -14,6 +14,8 @@ from headgate import Answer, BadRequest, Timeout, Unavailable, UnknownModel, Ups
 
 from .play import ASK, Make, Start, either, gone, stored, until, until_closed
 
+pytestmark = pytest.mark.usefixtures("no_recorder")
+
 
 async def test_a_traceparent_is_the_calls_parent(upstream: Start, make: Make, data: pathlib.Path) -> None:
     """As OpenTelemetry's API writes it; what only looks like one is a name."""

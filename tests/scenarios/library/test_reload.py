@@ -13,6 +13,8 @@ from headgate.config.load import load_settings
 
 from .play import ASK, Make, Start, either, silent, until, until_closed
 
+pytestmark = pytest.mark.usefixtures("no_recorder")
+
 
 def extend(folder: pathlib.Path, text: str) -> None:
     """Writes behind what is in the gateway's configuration."""

@@ -12,6 +12,8 @@ from headgate import HeadgateError
 
 from .play import ASK, Make, Start, either, endless, silent, stored, until, until_closed
 
+pytestmark = pytest.mark.usefixtures("no_recorder")
+
 
 async def test_a_stream(upstream: Start, make: Make, data: pathlib.Path) -> None:
     """Text comes in pieces; afterwards ``answer()`` is as whole as a unary one, usage included."""
