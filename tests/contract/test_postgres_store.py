@@ -422,7 +422,7 @@ def test_a_missing_driver_is_told_with_the_way_to_get_it(tmp_path: Path) -> None
         f"DataDir({str(tmp_path / 'file')!r}).open_keys(admin_key='').close()\n"
         f"DataDir({str(tmp_path / 'shared')!r}, url='postgresql://h/db').open_keys(admin_key='')\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=30)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 1
     assert "pip install 'headgate[postgres]'" in done.stderr.splitlines()[-1]
 

@@ -101,5 +101,5 @@ def test_a_loop_that_went_ends_it(file: pathlib.Path) -> None:
     with asyncio.Runner() as runner:
         runner.run(begin())
         (thread,) = [thread for thread in threading.enumerate() if thread.name == "headgate-reload"]
-    thread.join(5)
+    thread.join(60)
     assert threads() == []

@@ -157,7 +157,7 @@ def test_running_sim_is_a_url_with_a_meter() -> None:
     def call(url: str, data: bytes = body_of(False)) -> int:
         request = urllib.request.Request(url, data=data, headers={"content-type": "application/json"})
         try:
-            with urllib.request.urlopen(request, timeout=5) as response:
+            with urllib.request.urlopen(request, timeout=60) as response:
                 return int(response.status)
         except urllib.error.HTTPError as error:
             with error:
@@ -177,5 +177,5 @@ def test_running_sim_is_a_url_with_a_meter() -> None:
             ("/sim/else", b"", 404),
         ]:
             assert call(url + control, data) == status
-        with urllib.request.urlopen(url + "/sim/meter", timeout=5) as response:
+        with urllib.request.urlopen(url + "/sim/meter", timeout=60) as response:
             assert json.loads(response.read())["calls"] == 0

@@ -48,8 +48,8 @@ class SickDisk:
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    """Waits at most 5 s for what a thread is to do."""
-    until = time.monotonic() + 5
+    """Waits at most a minute for what a thread is to do."""
+    until = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < until, "it never came about"
         time.sleep(0.01)

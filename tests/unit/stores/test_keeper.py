@@ -15,8 +15,8 @@ from headgate.stores.retention import FILE, Retention, load_retention
 
 
 def wait_for(condition: Callable[[], object]) -> None:
-    """Waits at most 5 s for what a thread is to do."""
-    until = time.monotonic() + 5
+    """Waits at most a minute for what a thread is to do."""
+    until = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < until, "it never came about"
         time.sleep(0.005)

@@ -42,8 +42,8 @@ def revoke_key(engine: Engine, word: str) -> KeyInfo:
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    """Waits at most 5 s for what a thread is to do."""
-    until = time.monotonic() + 5
+    """Waits at most a minute for what a thread is to do."""
+    until = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < until, "it never came about"
         time.sleep(0.01)
@@ -208,7 +208,7 @@ def test_first_starts_at_the_same_time_and_a_light_worker(
     )
     starts = [subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE) for _ in range(3)]
     for start in starts:
-        _, errors = start.communicate(timeout=30)
+        _, errors = start.communicate(timeout=120)
         assert start.returncode == 0, errors.decode()
 
 
