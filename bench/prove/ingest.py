@@ -45,6 +45,8 @@ for duty in beside:
     duty.start()
     if hasattr(duty, "stored"):
         recorder.watchers.append(duty)
+    if hasattr(duty, "storing"):
+        recorder.preparers.append(duty)
 if mode != "everything on":
     rollups.RollupWriter.add = lambda *_: rollups.Tally()
 if mode == "records alone":

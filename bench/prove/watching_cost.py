@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Proof: what it costs a request to be watched: rollups, metrics, alerts, feedback, redaction, payloads.
+"""Proof: what it costs a request to be watched: rollups, metrics, alerts, traces, feedback, redaction, payloads.
 
 CPU of the worker (wrk, 64 connections, an upstream that answers at once), per unary request and per event of a stream:
 as it was before any of these was there (``--before``: a commit), without payloads and with them kept as they came; with
-none of them used; with alerts, metrics read and a judgement given every second; with redacted payloads kept as well,
-the recorder redacting; and with workers that redact, which is what a strict setting costs. In turns, so that a drifting
-machine drifts under all; ratios are taken within a round: without payloads to what was before without, and with to
-with.
+none of them used; with alerts, traces, metrics read and a judgement given every second; with redacted payloads kept as
+well, the recorder redacting; and with workers that redact, which is what a strict setting costs. In turns, so that a
+drifting machine drifts under all; ratios are taken within a round: without payloads to what was before without, and
+with to with.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import http.client
+import http.server
 import json
 import os
 import pathlib
@@ -29,12 +30,12 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from harness import contestants, load, measure, report, rig
 from harness.load import Sample
-from harness.procs import ROOT, BenchError, need, pin_self
+from harness.procs import ROOT, BenchError, free_port, need, pin_self
 from harness.upstreams import Upstreams
 
 TITLE = "What it costs a request to be watched"
 BEFORE = "ec75430"
-"""The last commit without rollups, metrics, alerts, redaction and feedback."""
+"""The last commit without rollups, metrics, alerts, traces, redaction and feedback."""
 
 RATIO = 1.05
 """What of a ratio is the measurement's own: two gateways that are the same differ by so much in a short run."""
@@ -48,20 +49,43 @@ models:
   gpt-4o-mini-stream: {{route: [sse/gpt-4o-mini]}}
 """
 _JOURNAL = "journal: {fsync: interval}"
-_ALERTS = """
+_WATCHED = """
+traces: {{endpoint: "http://127.0.0.1:{sink}"}}
 alerts:
   every: 2s
   rules:
-    errors: {kind: error_rate, by: model, window: 1m}
-    slow: {kind: latency, quantile: p95, by: deployment, window: 1m}
-    first: {kind: first_content, by: model, window: 1m}
-    long: {kind: length, by: model, window: 1m}
-    empty: {kind: empty, by: model, window: 1m}
-    other: {kind: fallback, by: model, window: 1m}
-    breaker: {kind: breaker, window: 1m}
-    spike: {kind: calls_spike, by: key, window: 1m, history: 1h, at_least: 1000000000}
-    judged: {kind: feedback, window: 1m, history: 1h}
+    errors: {{kind: error_rate, by: model, window: 1m}}
+    slow: {{kind: latency, quantile: p95, by: deployment, window: 1m}}
+    first: {{kind: first_content, by: model, window: 1m}}
+    long: {{kind: length, by: model, window: 1m}}
+    empty: {{kind: empty, by: model, window: 1m}}
+    other: {{kind: fallback, by: model, window: 1m}}
+    breaker: {{kind: breaker, window: 1m}}
+    spike: {{kind: calls_spike, by: key, window: 1m, history: 1h, at_least: 1000000000}}
+    judged: {{kind: feedback, window: 1m, history: 1h}}
 """
+
+
+class Sink(http.server.ThreadingHTTPServer):
+    """A collector that takes all spans and keeps none."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+        super().__init__(("127.0.0.1", free_port()), _Take)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+class _Take(http.server.BaseHTTPRequestHandler):
+    server: Sink
+
+    def do_POST(self) -> None:
+        self.server.taken += len(self.rfile.read(int(self.headers["content-length"])))
+        self.send_response(200)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing: the bench's own output is what it measured."""
 
 
 class Gate(rig.Gate):
@@ -237,13 +261,14 @@ def main() -> int:
     pin_self()
     with tempfile.TemporaryDirectory(prefix="headgate-bench-") as name:
         folder = pathlib.Path(name)
-        ups = Upstreams(folder)
+        ups, sink = Upstreams(folder), Sink()
+        watched = _WATCHED.format(sink=sink.server_port)
         unused = f"data: {{{_JOURNAL}}}\n"
-        kept = f"data: {{payloads: redacted, {_JOURNAL}}}\n" + _ALERTS
-        strict = f"data: {{payloads: redacted, redact: worker, {_JOURNAL}}}\n" + _ALERTS
+        kept = f"data: {{payloads: redacted, {_JOURNAL}}}\n" + watched
+        strict = f"data: {{payloads: redacted, redact: worker, {_JOURNAL}}}\n" + watched
         field = [
             Gate(ups, folder, "off", "none of it used", unused),
-            Gate(ups, folder, "watched", "alerts, metrics, feedback", unused + _ALERTS, asked=True),
+            Gate(ups, folder, "watched", "alerts, traces, metrics, feedback", unused + watched, asked=True),
             Gate(ups, folder, "full", "everything on: redacted payloads, too", kept, asked=True),
             Gate(ups, folder, "strict", "everything on, workers redact", strict, asked=True),
         ]
@@ -261,6 +286,8 @@ def main() -> int:
                 for stream in (False, True):
                     gate.sample(measure.CONNECTIONS, 1.0, stream=stream)
             rounds = turns(field, args.rounds, args.seconds)
+            if not sink.taken:
+                raise BenchError("no spans were sent")
         except BenchError as error:
             print(f"watching_cost FAILED: {error}", file=sys.stderr)
             return 1
@@ -268,6 +295,7 @@ def main() -> int:
             for gate in field:
                 gate.stop()
             ups.stop()
+            sink.shutdown()
     return conclude(field, rounds, args)
 
 
