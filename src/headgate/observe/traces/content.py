@@ -101,7 +101,7 @@ def _add_request(found: dict[str, Value], asked: Conversation) -> None:
     ):
         if number is not None:
             found[name] = float(number)
-    if asked.seed is not None:
+    if asked.seed is not None and abs(asked.seed) < 1 << 63:
         found[SEED] = asked.seed
     if asked.n != 1:
         found[CHOICE_COUNT] = asked.n

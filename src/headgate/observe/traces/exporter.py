@@ -54,7 +54,7 @@ class Counts:
         self.spans = 0
         self.sampled_out = 0
         self.failures = 0
-        self.dropped: dict[str, int] = {"backlog": 0, "refused": 0, "not_found": 0, "disk": 0}
+        self.dropped: dict[str, int] = {"backlog": 0, "refused": 0, "not_found": 0, "malformed": 0, "disk": 0}
 
 
 class Exporter:
@@ -158,21 +158,18 @@ class Exporter:
         content = self._source.content(there) if plan.content else None
         size = 0
         for id, record in records.items():
-            place = None if record is None else place_of(record)
-            if record is None or place is None:
+            if record is None:
                 gone += 1
-            elif not is_error(record) and not is_sampled(place, plan.sampling):
-                out += 1
             else:
-                told = None if content is None else content.get(id, {})
-                mapped = map_call(record, plan.providers, told, place)
-                part = encode_spans(mapped)
+                mapped, part = self._encode(record, plan, None if content is None else content.get(id, {}))
                 if parts and size + len(part) > BODY_BYTES:
                     break
-                parts.append(part)
-                size += len(part)
-                spans += len(mapped)
-                sent += 1
+                if part:
+                    parts.append(part)
+                    size += len(part)
+                    spans += mapped
+                    sent += 1
+                out += mapped == 0
             ids.append(id)
         if parts:
             try:
@@ -186,6 +183,21 @@ class Exporter:
             self._drop("not_found", gone, "the store does not have them any more")
         self._done(ids)
         return True
+
+    def _encode(self, record: Record, plan: TracePlan, told: Mapping[str, Value] | None) -> tuple[int, bytes]:
+        """Returns how many spans are to be sent of a call, and their bytes: 0 of one that is not sampled.
+
+        Of one that can not be told it is -1: whatever it is would be so again, and others must go on.
+        """
+        try:
+            place = place_of(record)
+            if not is_error(record) and not is_sampled(place, plan.sampling):
+                return 0, b""
+            spans = map_call(record, plan.providers, told, place)
+            return len(spans), encode_spans(spans)
+        except Exception as error:  # as above
+            self._drop("malformed", 1, f"{record.id} can not be told ({type(error).__name__})")
+            return -1, b""
 
     def _taken(self, answer: bytes, spans: int) -> None:
         self._wait, self._limit, self._refused_in_a_row = 0.0, min(CALLS, self._limit * 2), 0

@@ -17,6 +17,8 @@ from pathlib import Path
 SEGMENT_BYTES = 2 << 20
 _SUFFIX = ".ids"
 _CURSOR = "cursor"
+_LINE = 4096
+"""No id is longer."""
 
 
 class PendingCalls:
@@ -84,7 +86,7 @@ class PendingCalls:
             room = self._end(self._first) - self._offset
             with self._segment(self._first).open("rb") as file:
                 file.seek(self._offset)
-                lines = file.read(min(room, most * 64)).split(b"\n")
+                lines = file.read(min(room, most * 64 + _LINE)).split(b"\n")
             return [line.decode() for line in lines[:-1][:most]]
 
     def take(self, ids: Sequence[str]) -> None:

@@ -245,6 +245,20 @@ def test_content_is_waited_for(tmp_path: pathlib.Path) -> None:
         assert told == {"hg_1": "[1]", "hg_2": None}
 
 
+def test_a_call_that_can_not_be_told_holds_up_no_other(
+    tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is dropped and said; its neighbours go."""
+    with Collector() as collector, caplog.at_level(logging.WARNING):
+        bench = Bench(tmp_path, collector)
+        bench.store(1, 2, 3)
+        bench.shelf.has["hg_2"].max_tokens = 1 << 70
+        bench.run()
+        assert calls(collector) == ["hg_1", "hg_3"]
+        assert (bench.exporter.counts.dropped["malformed"], bench.pending.waiting) == (1, 0)
+        assert "hg_2 can not be told" in caplog.text
+
+
 def test_requests_are_of_bounded_size(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also with content; one that alone is larger goes alone."""
     monkeypatch.setattr(module, "BODY_BYTES", 20_000)
