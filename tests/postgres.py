@@ -23,6 +23,8 @@ from typing import Any
 
 USER = "headgate"
 START_SECONDS = 30.0
+HOME = "headgate-pg-"
+MEMORY = "/dev/shm"
 PLENTY = 2 << 30  # bytes free in memory, for servers to live there
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -87,8 +89,7 @@ class Postgres:
         assert binaries is not None, why_not()
         self._bin = binaries
         self._settings = {**SETTINGS, **settings}
-        folder = _folder(in_memory=self._settings["fsync"] == "off")
-        self.home = pathlib.Path(tempfile.mkdtemp(prefix="headgate-pg-", dir=folder))
+        self.home = _make_home(in_memory=self._settings["fsync"] == "off")
         self._log = self.home / "log"
         self.password = secrets.token_hex(8)
         self.process: subprocess.Popen[bytes] | None = None
@@ -230,6 +231,7 @@ class Postgres:
 @contextlib.contextmanager
 def session() -> Iterator[Postgres]:
     """A server for many tests; at the end the files that later servers were copied from are removed, too."""
+    sweep()
     try:
         with Postgres() as server:
             yield server
@@ -241,7 +243,7 @@ def session() -> Iterator[Postgres]:
 
 def _init(binaries: pathlib.Path) -> pathlib.Path:
     """Makes a fresh cluster, whose texts sort as people's do (not by bytes), as on most servers."""
-    home = pathlib.Path(tempfile.mkdtemp(prefix="headgate-pg-init-", dir=_folder(in_memory=True)))
+    home = _make_home(in_memory=True)
     if os.geteuid() == 0:
         shutil.chown(home, "postgres", "postgres")
     initdb = str(binaries / "initdb")
@@ -256,17 +258,35 @@ def _init(binaries: pathlib.Path) -> pathlib.Path:
     return home / "data"
 
 
+def _make_home(*, in_memory: bool) -> pathlib.Path:
+    """Makes a directory for a server, named by this process, so that others know when nobody needs it any more."""
+    return pathlib.Path(tempfile.mkdtemp(prefix=f"{HOME}{os.getpid()}-", dir=_folder(in_memory=in_memory)))
+
+
+def sweep() -> None:
+    """Removes what processes that were killed have left, which may be in memory."""
+    for home in [path for folder in (MEMORY, "/tmp") for path in pathlib.Path(folder).glob(f"{HOME}*-*")]:
+        owner = home.name.removeprefix(HOME).partition("-")[0]
+        if not owner.isdecimal():
+            continue
+        try:
+            os.kill(int(owner), 0)
+        except ProcessLookupError:
+            shutil.rmtree(home, ignore_errors=True)
+        except PermissionError:
+            continue
+
+
 def _folder(*, in_memory: bool) -> str:
     """Where servers live: not below TMPDIR, for root's may lie where the user postgres can not go.
 
     A database is a few hundred files. Making and dropping them costs ten times less in memory than on a disk, and every
     other process' fsync on that disk waits for them; so they lie in memory where there is plenty.
     """
-    memory = "/dev/shm"
-    if in_memory and os.path.isdir(memory) and os.access(memory, os.W_OK):
-        room = os.statvfs(memory)
+    if in_memory and os.path.isdir(MEMORY) and os.access(MEMORY, os.W_OK):
+        room = os.statvfs(MEMORY)
         if room.f_bavail * room.f_frsize >= PLENTY:
-            return memory
+            return MEMORY
     return "/tmp"
 
 

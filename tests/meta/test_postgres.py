@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import psycopg
 import pytest
 from tests import conftest
-from tests.postgres import Postgres
+from tests.postgres import Postgres, sweep
 
 
 def connect(url: str, **settings: object) -> psycopg.Connection:
@@ -74,3 +76,15 @@ def test_in_ci_nothing_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CI")
     with pytest.raises(pytest.skip.Exception, match="no server"):
         conftest.pass_over("no server")
+
+
+def test_what_a_killed_run_left_is_removed(postgres: Postgres) -> None:
+    """A session first clears away directories of processes that are gone, in memory too, and no others."""
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    left = postgres.home.parent / f"headgate-pg-{gone.pid}-left"
+    left.mkdir()
+    sweep()
+    assert not left.exists()
+    assert postgres.home.exists()
+    assert postgres.execute("SELECT 1") == [(1,)]
