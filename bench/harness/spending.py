@@ -37,7 +37,7 @@ from harness.procs import (
 
 INPUT, OUTPUT = 2_000, 10_000
 """Nano-dollars a token."""
-REFUSED = ("400", "402", "429")
+REFUSED = ("402", "422", "429")
 """How a call over a budget is refused, here and by a peer."""
 FAULTS = ("503", "reset-before-headers", "cut", "reset-mid-stream", "error-event")
 
