@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 from sqlalchemy import Engine
 
@@ -118,6 +119,29 @@ def test_a_wrong_limit_changes_nothing(registry: Registry, spec: dict[str, objec
         registry.set_limit(LimitSpec(**spec))  # type: ignore[arg-type]
     assert caught.value.param == param
     assert registry.list_limits() == []
+
+
+@pytest.mark.parametrize("name", ["zoë \U0001f600", "李雷", "user:with:colons", "a'; DROP TABLE limits; --", "x" * 256])
+def test_whoever_it_is_for(registry: Registry, name: str) -> None:
+    """A member is any word that people may have for somebody, and is found by just that."""
+    spec = LimitSpec(scope="user", value=name, amount="0.000000001", per="day")
+    made = registry.set_limit(spec)
+    assert registry.set_limit(spec) == made
+    assert [(one.value, one.amount) for one in registry.list_limits()] == [(name, 1)]
+    assert registry.remove_limit(made.id) == made
+    with pytest.raises(BadRequest, match="budgets list"):
+        registry.remove_limit(made.id)
+
+
+def test_two_limits_for_one_window_are_refused(registry: Registry) -> None:
+    """Neither is set, and the key that they came with is not made; interactive and batch are two windows."""
+    twice = [DAY, msgspec.structs.replace(DAY, amount=7)]
+    with pytest.raises(BadRequest, match="two limits of dollars per day"):
+        registry.create_key(KeySpec(name="poor", limits=twice))
+    assert (registry.list_keys(), registry.list_limits()) == ([], [])
+    apart = [msgspec.structs.replace(DAY, priority=kind) for kind in ("", "interactive", "batch")]
+    registry.create_key(KeySpec(name="poor", limits=apart))
+    assert len(registry.list_limits()) == 3
 
 
 def test_a_key_with_a_wrong_limit_is_not_made(registry: Registry) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from headgate.stores.budgets import Budget
     from headgate.stores.limits import LimitInfo
 
+_NEGATIVE = re.compile(r"-(?:\.?\d\S*|inf(?:inity)?)", re.ASCII | re.IGNORECASE)
 _FORM = click.option(
     "--format", "form", type=click.Choice(["table", "jsonl"]), default="table", help="Output form [table]."
 )
@@ -121,7 +123,21 @@ def write_off(config: str | None, data: str | None, worker: str, free: bool, for
     print(f"wrote off {done.holder}; presumed used: {done.presumed} (nano-dollars, tokens, requests together)")
 
 
-@budgets.command("set")
+class _Set(click.Command):
+    """Tells a negative amount from an option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """See click."""
+        given = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption:
+            if negative := next((arg for arg in given if _NEGATIVE.fullmatch(arg)), None):
+                raise click.BadParameter(f"{negative} is less than nothing", ctx, param_hint="AMOUNT") from None
+            raise
+
+
+@budgets.command("set", cls=_Set)
 @common
 @click.argument("whom")
 @click.argument("amount")
@@ -145,11 +161,14 @@ def set_(
     """
     from headgate.stores.allowance import LimitSpec
 
-    scope, _, value = whom.partition(":")
+    scope, colon, value = whom.partition(":")
+    if colon and not value:
+        # An empty variable in a script must not become a limit on everybody.
+        raise click.BadParameter(f"nobody stands behind the colon; for every {scope} write: {scope}", param_hint="WHOM")
     spec = LimitSpec(
         scope=scope, value=value, amount=amount, unit=unit, per=per or "", priority=priority or "", name=name
     )
-    checked(spec, "AMOUNT")
+    checked(spec, "AMOUNT", ("unit", "per", "priority", "name"))
     with open_registry(config, data, create=True, budget=True) as registry:
         info = registry.set_limit(spec)
     print(f"{info.id}: {info.rule.title}: {info.rule.shown}")

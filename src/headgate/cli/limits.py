@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -59,12 +59,22 @@ def allowances(given: dict[str, Any]) -> list[Allowance]:
     return found
 
 
-def checked(one: Allowance, option: str) -> Allowance:
-    """Returns it. Raises click.BadParameter for what can be seen to be wrong before anything is opened."""
+def checked(one: Allowance, option: str, fields: Collection[str] = ()) -> Allowance:
+    """Returns it.
+
+    Args:
+        one: what was given.
+        option: what holds its amount.
+        fields: of its other fields, those that have options of their own.
+
+    Raises:
+        click.BadParameter: what can be seen to be wrong before anything is opened.
+    """
     from headgate.stores.allowance import check_allowance
 
     try:
         check_allowance(one)
     except BadRequest as error:
-        raise click.BadParameter(error.message, param_hint=option) from error
+        hint = f"--{error.param}" if error.param in fields else option
+        raise click.BadParameter(error.message, param_hint=hint) from error
     return one

@@ -65,8 +65,18 @@ def set_limit(change: Change, spec: LimitSpec) -> LimitInfo:
 
 
 def set_allowances(change: Change, scope: str, value: str, allowances: Sequence[Allowance]) -> None:
-    """Sets limits of one key, person or team. Raises as ``set_limit``."""
+    """Sets limits of one key, person or team.
+
+    Raises:
+        BadRequest: as ``set_limit``; or two of them are for the same unit, window and priority.
+    """
+    seen = set()
     for one in allowances:
+        place = (one.unit, one.per, one.priority)
+        if place in seen:
+            what = " ".join(filter(None, (one.unit.replace("_", " "), one.per and f"per {one.per}", one.priority)))
+            raise wrong(f"two limits of {what}: the second would take the place of the first; give one", "limits")
+        seen.add(place)
         set_limit(change, LimitSpec(scope=scope, value=value, **msgspec.structs.asdict(one)))
 
 

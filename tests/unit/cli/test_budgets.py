@@ -61,6 +61,24 @@ def test_keys_users_and_teams_are_made_with_limits(tmp_path, capsys, monkeypatch
     assert json.loads(run(capsys, "keys", "show", "poor", "--format", "json")[1])["limits"][0] == "$0.01 per day"
 
 
+def test_two_limits_for_one_window_are_a_slip(tmp_path, capsys, monkeypatch) -> None:
+    """The second would silently take the place of the first; no key is made, and none is changed."""
+    monkeypatch.chdir(tmp_path)
+    x = ("--name", "x")
+    both = ("--budget", "1", "--per", "day", "--limit", "2 dollars/day")
+    code, _, err = run(capsys, "keys", "create", *x, *both)
+    assert (code, "two limits of dollars per day" in err) == (1, True)
+    assert (
+        run(capsys, "keys", "create", "--name", "x", "--limit", "1 requests/day", "--limit", "2 requests/hour")[0] == 0
+    )
+    code, _, err = run(
+        capsys, "keys", "update", "x", "--name", "y", "--limit", "5 concurrency", "--limit", "6 concurrency"
+    )
+    assert (code, "two limits of concurrency" in err) == (1, True)
+    assert run(capsys, "keys", "show", "x")[0] == 0
+    assert sorted(row[2:] for row in limits(capsys)) == [("1", "requests", "day"), ("2", "requests", "hour")]
+
+
 def test_slips_are_wrong_usage(tmp_path, capsys, monkeypatch) -> None:
     """Told before anything is opened or made."""
     monkeypatch.chdir(tmp_path)
@@ -73,6 +91,19 @@ def test_slips_are_wrong_usage(tmp_path, capsys, monkeypatch) -> None:
         (("keys", "create", "--name", "x", "--limit", "6 request/minute"), "unknown unit 'request'"),
         (("budgets", "set", "usr", "1", "--per", "day"), "unknown scope"),
         (("budgets", "set", "user", "1.5", "--unit", "requests", "--per", "day"), "a whole number"),
+        (("budgets", "set", "user", "-1", "--per", "day"), "AMOUNT: -1 is less than nothing"),
+        (("budgets", "set", "user", "-.5", "--per", "day"), "AMOUNT: -.5 is less than nothing"),
+        (("budgets", "set", "user", "1", "--prr", "day"), "No such option '--prr'"),
+        (("budgets", "set", "user", "nan", "--per", "day"), "AMOUNT: amount must be dollars"),
+        (("budgets", "set", "user", "1e30", "--per", "day"), "AMOUNT: amount must be dollars"),
+        (("budgets", "set", "user", "1"), "--per: say in which window"),
+        (
+            ("budgets", "set", "user", "5", "--unit", "concurrency", "--per", "day"),
+            "--per: calls at once have no window",
+        ),
+        (("budgets", "set", "user:", "1", "--per", "day"), "WHOM: nobody stands behind the colon"),
+        (("budgets", "set", "everything:x", "1", "--per", "day"), "has no members"),
+        (("budgets", "set", "user:a\u202eb", "1", "--per", "day"), "printable characters"),
     ):
         code, _, err = run(capsys, *wrong)
         assert code in (1, 2)
