@@ -208,7 +208,9 @@ def main() -> int:
     parser.add_argument("--calls", type=int, default=10_000_000)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="over 200,000 calls")
-    parser.add_argument("--data", type=pathlib.Path, help="a store filled before, or where to keep it")
+    parser.add_argument(
+        "--data", type=pathlib.Path, help="a store, be it ten_million.py's, or where to keep one"
+    )
     parser.add_argument("--output", type=pathlib.Path, default=report.RESULTS / "console.json")
     args = parser.parse_args()
     number = 200_000 if args.quick else args.calls
@@ -230,10 +232,10 @@ def main() -> int:
         finally:
             stop(gate)
         with sqlite3.connect(folder / "headgate.db") as file:
-            stored = file.execute("SELECT count(*) FROM calls").fetchone()[0]
+            stored, first, last = file.execute("SELECT count(*), min(time_ns), max(time_ns) FROM calls").fetchone()
         size = (folder / "headgate.db").stat().st_size
     about = (
-        f"{stored:,} calls of {DAYS} days in SQLite ({size / 1e9:.1f} GB), at most {MADE:,} of them different; "
+        f"{stored:,} calls of {(last - first) / DAY_NS:.0f} days in SQLite ({size / 1e9:.1f} GB); "
         f"Chromium, headless, on the same machine. The very first look, which loads the console's code, took "
         f"{first:.2f} s. A live call was in the tail after {statistics.median(waits):.2f} s (median of {len(waits)})."
     )

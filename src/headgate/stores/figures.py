@@ -22,7 +22,7 @@ _DEAREST = 1 << 60
 _WORD = 100
 _MANY = 10
 _NO_TOKENS = frozenset({"count_tokens"})
-_NO_TEXT = frozenset({"count_tokens", "embeddings"})
+NO_TEXT = frozenset({"count_tokens", "embeddings"})
 
 COUNTS = (
     *("calls", "completed", "failed", "cancelled", "refused"),
@@ -92,7 +92,7 @@ def facts_of(record: Record, deployment: str) -> Facts:
     spent = (0, 0, 0) if tokens is None else (tokens.input, tokens.output, tokens.cached)
     if max(spent) > _LARGEST:
         spent = (min(spent[0], _LARGEST), min(spent[1], _LARGEST), min(spent[2], _LARGEST))
-    empty = completed and usage is not None and not usage.output and record.dialect not in _NO_TEXT
+    empty = completed and usage is not None and not usage.output and record.dialect not in NO_TEXT
     rest = (min(record.cost or 0, _DEAREST), min(lost, _DEAREST), 1 if unpriced else 0, made, fallback, int(empty))
     return Facts(_OUTCOMES.get(record.outcome, _NO_OUTCOME) + spent + rest, named, status, moved)
 

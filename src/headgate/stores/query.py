@@ -228,7 +228,7 @@ def _ways(connection: Connection, filters: Filters) -> list[list[ColumnElement[b
     if filters.deployment is not None:
         answered = calls.c.deployment == filters.deployment
         elsewhere = or_(calls.c.deployment.is_(None), calls.c.deployment != filters.deployment)
-        other = and_(_tried(filters.deployment), elsewhere)
+        other = and_(calls.c.tried.is_not(None), _tried(filters.deployment), elsewhere)
         found = [[*where, way] for where in found for way in (answered, other)]
     return found
 

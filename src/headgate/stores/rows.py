@@ -260,6 +260,45 @@ def strip(record: Record) -> None:
         attempt.lost = []
 
 
+class _Try(msgspec.Struct, array_like=True):
+    """The beginning of an ``AttemptRecord``."""
+
+    deployment: str
+    provider: str
+    model: str
+    started_us: int
+    first_content_us: int
+    ended_us: int
+    outcome: str
+
+
+class _Tries(msgspec.Struct, array_like=True):
+    """The beginning of a ``Detail``."""
+
+    version: int
+    key_name: str
+    priority: str
+    fault: str
+    error_message: str
+    wire_finish: str
+    usage: msgspec.Raw
+    attempts: list[_Try]
+    winner: int
+
+
+_decode_tries = msgspec.msgpack.Decoder(_Tries).decode
+
+
+def tries_of(detail: bytes, deployment: str | None) -> tuple[int, int]:
+    """Returns how many attempts were really made, and 1 where another deployment answered than the first one tried.
+
+    As ``figures.facts_of`` counts them, of a row's ``detail`` and ``deployment``; at a fraction of a Record's cost.
+    """
+    tries = _decode_tries(detail)
+    made = sum([one.outcome != "skipped" for one in tries.attempts])
+    return made, int(0 < tries.winner < len(tries.attempts) and deployment != tries.attempts[0].deployment)
+
+
 def fit_row(row: tuple[Any, ...]) -> tuple[Any, ...]:
     """Returns a row that a strict database refused, its integers and words cut to what every column can hold."""
     return tuple(_fit(name, value) for name, value in zip(COLUMNS, row, strict=True))

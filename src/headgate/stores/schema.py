@@ -33,7 +33,7 @@ _Serial = BigInteger().with_variant(Integer, "sqlite")
 # By bytes, so that an index finds what begins alike; other words are only compared for equality.
 _Id = String().with_variant(String(collation="C"), "postgresql")
 
-TROUBLE = "status >= 400 OR outcome <> 'completed' OR error IS NOT NULL"
+TROUBLE = "status >= 400 OR outcome <> 'completed' OR error IS NOT NULL OR tried IS NOT NULL"
 """Which calls stand in an index of their own: few. A query that has one of these terms can use it."""
 
 calls = Table(
@@ -74,7 +74,7 @@ calls = Table(
     Index("calls_by_deployment", "deployment", "time_ns"),
     Index(
         "calls_in_trouble",
-        *("time_ns", "n", "status", "outcome", "error"),
+        *("time_ns", "n", "status", "outcome", "error", "tried"),
         sqlite_where=text(TROUBLE),
         postgresql_where=text(TROUBLE),
     ),

@@ -30,7 +30,7 @@ from headgate.stores.query import Filters
 from headgate.stores.rollups import DAY_NS, HOUR_NS, MINUTE_NS, figure_columns
 from headgate.stores.schema import virtual_keys
 from headgate.stores.spans import Cover, start_of
-from headgate.stores.sums import add_up, plan_of
+from headgate.stores.sums import add_up, count_up, plan_of
 from headgate.stores.view import EVER, View, scan
 
 ORDERS = ("calls", "cost", "failed", "input_tokens", "output_tokens")
@@ -270,8 +270,8 @@ def _counts(
 ) -> dict[str, Figures]:
     """Returns the plain numbers of every group, or of these, those of rollups added up in SQL."""
     found: dict[str, Figures] = {}
-    for (_, name), figures in scan(connection, view, _stretches(view, plan), EVER, names).items():
-        found.setdefault(name, Figures()).add_counts(figures.sums)
+    for name, numbers in count_up(connection, view, _stretches(view, plan), names).items():
+        found.setdefault(name, Figures()).add_counts(numbers)
     wanted = None if names is None else frozenset(names)
     for piece in [] if plan is None else plan.pieces:
         values = view.value(piece)

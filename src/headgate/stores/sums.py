@@ -13,9 +13,10 @@ import msgspec
 from sqlalchemy import BigInteger, ColumnElement, Connection, case, func, literal_column, or_, select
 
 from headgate.stores.backlog import is_behind
+from headgate.stores.figures import COUNTS, NO_TEXT
 from headgate.stores.query import conditions
 from headgate.stores.rollups import MINUTE_NS, clean_word
-from headgate.stores.rows import billed_attempts
+from headgate.stores.rows import billed_attempts, tries_of
 from headgate.stores.schema import calls, days
 from headgate.stores.spans import WIDTHS, Cover, Piece, cover
 from headgate.stores.view import EVER, PLACES, View
@@ -23,6 +24,7 @@ from headgate.stores.view import EVER, PLACES, View
 _BY_DAY = "sqlite_autoindex_days_1"
 """SQLite's own name for the primary key."""
 
+_BATCH = 500
 _MOVED = ("cost", "lost_cost")
 
 Sums = dict[tuple[int, str], list[int]]
@@ -67,6 +69,39 @@ def add_up(connection: Connection, view: View, plan: Cover | None, names: Sequen
     return found
 
 
+def count_up(
+    connection: Connection, view: View, stretches: Sequence[tuple[int, int | None]], groups: Sequence[str] | None
+) -> dict[str, list[int]]:
+    """Returns all of ``figures.COUNTS`` for every group of the calls in these times, or for those of ``groups``."""
+    found: Sums = {}
+    tries: dict[str, list[int]] = {}
+    columns = view.columns()
+    for stretch in stretches:
+        _add_calls(connection, view, stretch, [name for name in COUNTS if name in SUMMED], EVER, found)
+        where = [*_where(view, stretch), *view.only(groups)]
+        query = select(*columns, calls.c.deployment.label("place"), calls.c.detail).where(*where)
+        for row in connection.execution_options(yield_per=_BATCH).execute(query):
+            both = tries.setdefault(_named(view, row[:-2]), [0, 0])
+            made, fell_back = tries_of(row[-1], row[-2])
+            both[0] += made
+            both[1] += fell_back
+    counted: dict[str, list[int]] = {}
+    for (_, name), numbers in found.items():
+        if groups is None or name in groups:
+            known = iter(numbers)
+            made, fell_back = tries.get(name, [0, 0])
+            tried = {"attempts": made, "fallbacks": fell_back}
+            counted[name] = [tried[one] if one in tried else next(known) for one in COUNTS]
+    return counted
+
+
+def _where(view: View, stretch: tuple[int, int | None]) -> list[ColumnElement[bool]]:
+    """The calls of a time that count where they were answered."""
+    asked = view.filters.deployment
+    filters = msgspec.structs.replace(view.filters, since_ns=stretch[0], until_ns=stretch[1], deployment=None)
+    return [*conditions(filters), *([] if asked is None else [calls.c.deployment == asked])]
+
+
 def _add_piece(connection: Connection, view: View, piece: Piece, names: Sequence[str], step: int, found: Sums) -> None:
     values = view.value(piece)
     start, size = _start(piece.table.c.bucket, WIDTHS[piece.table.name], step)
@@ -100,21 +135,17 @@ def _add_calls(
     step: int,
     found: Sums,
 ) -> None:
-    asked = view.filters.deployment
-    filters = msgspec.structs.replace(view.filters, since_ns=stretch[0], until_ns=stretch[1])
-    where = conditions(msgspec.structs.replace(filters, deployment=None))
-    if asked is not None:
-        where.append(calls.c.deployment == asked)
     start, size = _start(calls.c.time_ns, 1, step)
     by = [*start, *view.columns()]
-    query = select(*by, *(SUMMED[name]() for name in names)).where(*where)
+    query = select(*by, *(SUMMED[name]() for name in names)).where(*_where(view, stretch))
     if by:
         query = query.group_by(*by)
     first, split = len(start), len(by)
     for row in connection.execute(query):
         _add(found, (int(row[0]) * size if first else 0, _named(view, row[first:split])), row[split:])
     moved = [names.index(name) for name in _MOVED if name in names]
-    if moved and (view.group in PLACES or asked is not None):
+    if moved and (view.group in PLACES or view.filters.deployment is not None):
+        filters = msgspec.structs.replace(view.filters, since_ns=stretch[0], until_ns=stretch[1])
         _move(connection, view, conditions(filters), moved, step, len(names), found)
 
 
@@ -130,7 +161,7 @@ def _move(
     """Charges attempts at other deployments to these, instead of to the one that answered."""
     asked = view.filters.deployment
     query = select(calls.c.time_ns, calls.c.model, calls.c.deployment, calls.c.detail).where(several(), *where)
-    for row in connection.execution_options(yield_per=500).execute(query):
+    for row in connection.execution_options(yield_per=_BATCH).execute(query):
         start = row.time_ns // step * step if step != EVER else 0
         for attempt in billed_attempts(row.detail):
             if attempt.deployment == row.deployment or not attempt.cost:
@@ -183,6 +214,12 @@ def several() -> ColumnElement[bool]:
     return c.lost_cost.is_not(None) | mixed
 
 
+def _empty() -> ColumnElement[bool]:
+    c = calls.c
+    said = c.input_tokens.is_not(None) & (func.coalesce(c.output_tokens, 0) == 0) & c.dialect.not_in(sorted(NO_TEXT))
+    return (c.outcome == "completed") & said
+
+
 def _counted(condition: Callable[[], ColumnElement[bool]]) -> Callable[[], ColumnElement[Any]]:
     return lambda: func.sum(case((condition(), 1), else_=0))
 
@@ -202,5 +239,6 @@ SUMMED: dict[str, Callable[[], ColumnElement[Any]]] = {
     "cost": lambda: func.sum(calls.c.cost),
     "lost_cost": lambda: func.sum(calls.c.lost_cost),
     "unpriced": _counted(unpriced),
+    "empty": _counted(_empty),
 }
 """How ``calls`` tells what the columns of the rollups do; of ``figures.COUNTS`` all that SQL can."""

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, or_, select
 
 from headgate.core.errors import BadRequest
 from headgate.core.record import Record
-from headgate.stores.figures import Figures, facts_of
+from headgate.stores.figures import Facts, Figures, facts_of, sum_of
 from headgate.stores.query import Filters, conditions
 from headgate.stores.rollups import LONGEST_WORD, arm_name, clean_word, dimension_of
 from headgate.stores.rows import deployment_of, to_record
@@ -23,6 +23,7 @@ GROUPS = ("key", "user", "team", "feature", "prompt", "model", "deployment", "pr
 EVER = 1 << 62
 """A step in time that is longer than all time."""
 
+_AT_ONCE = 10_000
 _NAMED = ("key", "user", "team", "feature", "prompt", "model", "deployment")
 _ONLY_CALLS = ("error", "finish", "trace", "session", "id_prefix")
 _ARMS = frozenset({"model", "deployment", "arm"})
@@ -183,37 +184,45 @@ def scan(
     Returns:
         Figures by begin of the step (ns) and group.
     """
-    found: dict[tuple[int, str], Figures] = {}
     asked = view.filters.deployment
     places = asked is not None or view.group in PLACES
     wanted = None if names is None else frozenset(names)
-
-    def figures_at(start: int, group: str) -> Figures | None:
-        if wanted is not None and group not in wanted:
-            return None
-        return found.setdefault((start, group), Figures())
-
+    found: dict[tuple[int, str], Figures] = {}
+    counted: dict[tuple[int, str], list[Facts]] = {}
+    moved: list[tuple[int, str, int]] = []
+    columns, read = calls.c.keys(), 0
     for since, until in stretches:
         filters = msgspec.structs.replace(view.filters, since_ns=since, until_ns=until)
         where = [*conditions(filters), *view.only(names)]
-        query = select(calls).where(*where).execution_options(yield_per=1000)
-        for row in connection.execute(query).mappings():
-            record = to_record(dict(row))
+        for row in connection.execute(select(calls).where(*where).execution_options(yield_per=1000)):
+            read += 1
+            if read % _AT_ONCE == 0:
+                _add_counted(found, counted)
+            record = to_record(dict(zip(columns, row, strict=True)))
             start = record.time_ns // step * step
             deployment = deployment_of(record) or ""
             facts = facts_of(record, deployment)
             if asked is None or deployment == asked:
-                mine = figures_at(start, view.group_of_call(record, deployment))
-                if mine is not None:
-                    mine.add(facts)
-                    if places and facts.moved:
-                        mine.move(-sum(facts.moved.values()))
+                group = view.group_of_call(record, deployment)
+                if wanted is None or group in wanted:
+                    counted.setdefault((start, group), []).append(facts)
             for place, cost in (facts.moved or {}).items() if places else ():
+                if asked is None or deployment == asked:
+                    moved.append((start, view.group_of_call(record, deployment), -cost))
                 if asked is None or place == asked:
-                    there = figures_at(start, view.group_of_call(record, place))
-                    if there is not None:
-                        there.move(cost)
+                    moved.append((start, view.group_of_call(record, place), cost))
+    _add_counted(found, counted)
+    for start, group, cost in moved:
+        if wanted is None or group in wanted:
+            found.setdefault((start, group), Figures()).move(cost)
     return found
+
+
+def _add_counted(found: dict[tuple[int, str], Figures], counted: dict[tuple[int, str], list[Facts]]) -> None:
+    """Adds up what was read, and forgets it: of millions of calls not all are held at once."""
+    for key, facts in counted.items():
+        found.setdefault(key, Figures()).merge(sum_of(facts))
+    counted.clear()
 
 
 def _outcomes(filters: Filters) -> list[ColumnElement[bool]]:

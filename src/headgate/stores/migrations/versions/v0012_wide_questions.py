@@ -10,7 +10,7 @@ down_revision = "0011"
 branch_labels = None
 depends_on = None
 
-_TROUBLE = sa.text("status >= 400 OR outcome <> 'completed' OR error IS NOT NULL")
+_TROUBLE = sa.text("status >= 400 OR outcome <> 'completed' OR error IS NOT NULL OR tried IS NOT NULL")
 
 
 def upgrade() -> None:
@@ -20,7 +20,7 @@ def upgrade() -> None:
     op.create_index(
         "calls_in_trouble",
         "calls",
-        ["time_ns", "n", "status", "outcome", "error"],
+        ["time_ns", "n", "status", "outcome", "error", "tried"],
         sqlite_where=_TROUBLE,
         postgresql_where=_TROUBLE,
     )
