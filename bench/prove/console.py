@@ -208,9 +208,7 @@ def main() -> int:
     parser.add_argument("--calls", type=int, default=10_000_000)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="over 200,000 calls")
-    parser.add_argument(
-        "--data", type=pathlib.Path, help="a store, be it ten_million.py's, or where to keep one"
-    )
+    parser.add_argument("--data", type=pathlib.Path, help="a store, be it ten_million.py's, or where to keep one")
     parser.add_argument("--output", type=pathlib.Path, default=report.RESULTS / "console.json")
     args = parser.parse_args()
     number = 200_000 if args.quick else args.calls
