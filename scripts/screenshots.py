@@ -15,7 +15,7 @@ SHOTS = (("overview", "/"),)
 
 
 def main(url: str, key: str) -> None:
-    """Logs in and takes a picture of each page, and of the newest call's story."""
+    """Logs in and takes a picture of the first page, of a call that a fallback answered, and of a page on a phone."""
     with sync_playwright() as player:
         browser = player.chromium.launch(
             executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-dev-shm-usage"]
@@ -27,13 +27,18 @@ def main(url: str, key: str) -> None:
         page.wait_for_selector("nav[aria-label=Console]")
         for name, path in SHOTS:
             page.goto(f"{url}/console{path}")
+            page.wait_for_selector("body[data-drawn]", state="attached")
             page.wait_for_timeout(1500)
             page.screenshot(path=IMAGES / f"console-{name}.png")
-        page.goto(f"{url}/console/calls?outcome=failed")
-        page.wait_for_timeout(500)
-        page.locator("main table a").first.click()
+        page.goto(f"{url}/console/calls?model=assistant&outcome=completed&deployment=anthropic/claude-sonnet-4-5")
+        page.locator("#calls tbody a").first.click()
+        page.wait_for_selector("#call-id")
         page.wait_for_timeout(800)
         page.screenshot(path=IMAGES / "console-story.png")
+        page.set_viewport_size({"width": 390, "height": 800})
+        page.goto(f"{url}/console/models")
+        page.wait_for_timeout(500)
+        page.screenshot(path=IMAGES / "console-phone.png")
         browser.close()
 
 

@@ -38,6 +38,12 @@ def main(arguments: Sequence[str]) -> int:
     options = _parse(arguments)
     folder = options.dir.absolute()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not options.no_serve and _is_taken(options.port):
+        print(
+            f"demo: port {options.port} is taken, by a `make serve` perhaps; name another: make demo PORT=8090",
+            file=sys.stderr,
+        )
+        return 1
     upstream = _free_port()
     config = folder / "headgate.yaml"
     config.write_text(seed.CONFIG.replace("UPSTREAM", str(upstream)))
@@ -98,6 +104,16 @@ def _serve(folder: pathlib.Path, config: pathlib.Path, upstream: int, port: int,
             process.terminate()
         for process in (gate, sim):
             process.wait()
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            one.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
 
 
 def _free_port() -> int:

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+
 import pytest
 from playwright.sync_api import expect
+
+from headgate.core.alert import AlertEvent, AlertRule
+from headgate.observe.alerts.message import render
+from headgate.stores.data import DataDir
+from headgate.stores.schema import alert_deliveries, alert_events, alert_silences, alert_states
 
 from .house import HOSTILE, House
 from .looker import Looker
@@ -62,6 +70,49 @@ def test_labels_of_feedback_stand_on_the_first_page_as_text(boss: Looker) -> Non
     }
     for link in links.all():
         assert (link.get_attribute("href") or "").startswith("/console/calls/hg_")
+    _nothing_happened(boss)
+
+
+@pytest.fixture
+def alarmed(house: House) -> Iterator[None]:
+    """Alerts about hostile subjects, told to such receivers, that failed with such errors, and silenced."""
+    engine = DataDir(house.gate.data).open_engine()
+    now, rule = time.time_ns(), AlertRule(name="errors", kind="error_rate", above=0.1, recover=0.1, window=300)
+    with engine.begin() as connection:
+        for number, words in enumerate(HOSTILE):
+            state = {"rule": "errors", "subject": words, "level": "", "phase": "firing", "since_ns": now, "above": 0.1}
+            told = {"fired_ns": now, "calm_ns": 0, "told_ns": now, "told": 1, "updated_ns": now, "value": 0.5}
+            connection.execute(alert_states.insert().values({**state, **told}))
+            event = AlertEvent(f"alert_{number}", "fired", "errors", words, "", 0.5, 0.1, now, now + number)
+            kept = {name: getattr(event, name) for name in event.__struct_fields__}
+            connection.execute(alert_events.insert().values({**kept, "message": render(rule, event)}))
+            sent = {"event_id": event.id, "receiver": words, "attempts": 9, "done_ns": None, "next_ns": None}
+            connection.execute(alert_deliveries.insert().values({**sent, "error": words}))
+            silence = {
+                "id": f"s_{number}",
+                "rule": words,
+                "subject": words,
+                "until_ns": now + 10**12,
+                "created_ns": now,
+            }
+            connection.execute(alert_silences.insert().values({**silence, "actor": words, "reason": words}))
+    yield
+    with engine.begin() as connection:
+        for table in (alert_states, alert_events, alert_deliveries, alert_silences):
+            connection.execute(table.delete())
+    engine.dispose()
+
+
+def test_alerts_show_hostile_words_as_text(boss: Looker, alarmed: None) -> None:
+    """Subjects, receivers, errors of deliveries, reasons of silences, on the page of alerts and the first page."""
+    boss.go("/alerts")
+    shown = boss.page.locator("main").inner_text()
+    missing = [words for words in HOSTILE if words.isprintable() and words[:60] not in shown]
+    assert missing == []
+    _nothing_happened(boss)
+    boss.check()
+    boss.go("")
+    expect(boss.page.get_by_role("alert").filter(has_text="about")).to_have_count(3)
     _nothing_happened(boss)
 
 
