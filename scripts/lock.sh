@@ -15,5 +15,5 @@ compile() {
 
 compile build requirements/build.in "$@"
 compile runtime pyproject.toml --constraint requirements/build.lock "$@"
-compile postgres pyproject.toml --extra postgres --constraint requirements/runtime.lock "$@"
+compile postgres pyproject.toml --extra postgres --extra otlp --constraint requirements/runtime.lock "$@"
 compile dev pyproject.toml requirements/build.in --extra dev --extra docs --constraint requirements/postgres.lock "$@"

@@ -68,7 +68,13 @@ def test_a_lock_pins_by_hash_and_names_no_index(lock: pathlib.Path) -> None:
 def test_the_locks_fit_the_bounds_of_the_project() -> None:
     """Each dependency of pyproject.toml is bounded above, and pinned inside its bounds in the lock that needs it."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    for name, lock in [(None, "runtime"), ("postgres", "postgres"), ("dev", "dev"), ("docs", "dev")]:
+    for name, lock in [
+        (None, "runtime"),
+        ("postgres", "postgres"),
+        ("otlp", "postgres"),
+        ("dev", "dev"),
+        ("docs", "dev"),
+    ]:
         wanted = project["dependencies"] if name is None else project["optional-dependencies"][name]
         text = (ROOT / "requirements" / f"{lock}.lock").read_text()
         for line in wanted:
