@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -159,6 +160,42 @@ def test_a_recorder_that_runs_all_the_time(data: DataDir, engine: Engine) -> Non
         recorder.drain()
     recorder.close()
     assert {id: user for id, user in users(engine).items() if user != "eve"} == dict.fromkeys(found)
+
+
+def test_erases_beside_a_recorder_at_work(data: DataDir, engine: Engine) -> None:
+    """However they meet: of calls that began before the last erase none has its user, and every one is counted."""
+    recorder, failed = Recorder(data, limit=20), []
+    journal = data.open_journal()
+    made: list[Record] = []
+
+    def work() -> None:
+        try:
+            for n in range(10):
+                some = [call() if n % 2 else call(BOB) for _ in range(10)]
+                made.extend(some)
+                for one in some:
+                    journal.append_payload(one.id, b"asked", b"answered", "full")
+                    journal.append(one)
+                recorder.step()
+        except Exception as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    while thread.is_alive():
+        erase(data, engine)
+    last = time.time_ns()
+    erase(data, engine)
+    thread.join()
+    journal.close()
+    recorder.drain()
+    recorder.close()
+    assert failed == []
+    assert len(made) == 100
+    assert users(engine) == {one.id: BOB if one.user == BOB else None for one in made if one.time_ns <= last}
+    assert hanging(engine)[0] == {one.id for one in made if one.user == BOB}
+    by_user = {one.value: one.figures.calls for one in StatsStore(engine).top("user", Filters())}
+    assert by_user == {"": 50, BOB: 50}
 
 
 def test_another_machines_recorder_does_its_part(postgres_url: str, tmp_path: Path) -> None:
