@@ -54,7 +54,7 @@ def _go_through(journal: Path, users: Collection[str], theirs: _Theirs, is_their
     words = [word for user in users for word in _written(user)]
     for path in sorted(journal.glob(f"*{CORRUPT}")):
         if path.name == REFUSED:
-            found += _lines(path, lambda line: _is_of(line, words, theirs) or _is_record(line, is_theirs), erase=erase)
+            found += _lines(path, lambda line: _goes(line, users, words, theirs, is_theirs), erase=erase)
             continue
         data = path.read_bytes()
         if _is_of(data, words, theirs):
@@ -87,12 +87,13 @@ def _is_of(data: bytes, words: Collection[bytes], theirs: _Theirs) -> bool:
     return bool(ids) and bool(theirs(ids))
 
 
-def _is_record(line: bytes, is_theirs: _IsTheirs) -> bool:
+def _goes(line: bytes, users: Collection[str], words: Collection[bytes], theirs: _Theirs, is_theirs: _IsTheirs) -> bool:
+    """Whether a line is of the user: a Record says whose it is, of anything else its words and ids have to tell."""
     try:
         record = msgspec.json.decode(line, type=Record)
     except msgspec.MsgspecError:
-        return False  # something else that was refused
-    return is_theirs(record)
+        return _is_of(line, words, theirs)
+    return record.user in users or is_theirs(record) or bool(theirs([record.id]))
 
 
 def _overwrite(path: Path, places: Iterable[tuple[int, int]]) -> None:
