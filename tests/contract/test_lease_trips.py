@@ -123,6 +123,28 @@ def test_callers_who_lack_something_share_few_questions(town: Callable[[int, flo
     assert crowd.called - crowd.done <= 100, "nobody waits for more than a second or two"
 
 
+def test_what_is_kept_for_callers_goes_back(town: Callable[[int, float], Town]) -> None:
+    """Of a budget something stays at hand for five minutes after a call, of places for concurrent calls nothing."""
+    one = town(0, 1.0)
+    places = LimitRule("user", "", "concurrency", "", 50)
+
+    async def call() -> None:
+        (await one.meter.reserve([one.meter.open(BUDGET, "ann")], (10**7, 0, 0, 0), ANYBODY)).settle((10, 0, 0, 0))
+        (await one.meter.reserve([one.meter.open(places, "ann")], (1, 1, 1, 1), ANYBODY)).release()
+
+    def held() -> dict[str, int]:
+        return {window.rule.unit: one.store.standings[window.lease.id].held for window in one.meter.windows.values()}
+
+    one.waiting.append((call(), None))
+    one.live(5)
+    assert held()["dollars"] >= 10**7
+    one.live(25)
+    assert held()["dollars"] >= 10**7
+    assert held()["concurrency"] == 0
+    one.live(300)
+    assert held() == {"dollars": 0, "concurrency": 0}
+
+
 def test_an_answer_is_waited_for_before_the_next_question(town: Callable[[int, float], Town]) -> None:
     """Answers belong to their questions, however late a store answers, whatever begins or ends meanwhile."""
     one = town(3, 1.0)

@@ -180,7 +180,8 @@ class Lease:
     @property
     def ahead(self) -> int:
         """How much to hold for calls to come; 0 where none is expected."""
-        spare = self.most * SPARE if self.quiet < WARM_S else 0
+        # Places of concurrent calls are not kept idle: who lacks one waits for less than a renewal takes.
+        spare = self.most * SPARE if self.quiet < WARM_S and self.window.per else 0
         return int(max(self.rate * AHEAD_S, min(max(self.rate * PLENTY_S, spare), self.free // PLENTY_PART)))
 
     def follow(self, before: Lease) -> None:
