@@ -32,6 +32,7 @@ from headgate.stores.leases.closing import ERASED, sweep_windows
 from headgate.stores.query import CallStore, Filters
 from headgate.stores.recorder import Recorder
 from headgate.stores.redaction import open_redactor
+from headgate.stores.rows import to_record
 from headgate.stores.schema import (
     alert_deliveries,
     alert_events,
@@ -161,6 +162,18 @@ def figures(engine: Engine) -> dict[str, Any]:
             sums = select(c, *(func.sum(calls.c[n]) for n in ("cost", "input_tokens", "output_tokens")), func.count())
             found[f"calls {group}"] = {row[0]: tuple(row[1:]) for row in connection.execute(sums.group_by(c))}
     return found
+
+
+def test_the_callers_span_goes_with_the_trace(data: DataDir, engine: Engine) -> None:
+    """It leads to whoever called as the trace does."""
+    trace, span = "ab" * 16, "feedc0ffee12beef"
+    one, other = (make(name, trace=trace, parent=f"{trace}-{span}-01") for name in (ANN, "bob"))
+    record(data, one, other)
+    erase(data, engine)
+    with engine.connect() as connection:
+        rows = {row["id"]: to_record(dict(row)) for row in connection.execute(select(calls)).mappings()}
+    assert rows[one.id].parent == ""
+    assert rows[other.id].parent == f"{trace}-{span}-01"
 
 
 def test_nothing_of_a_user_is_left_and_every_sum_is_what_it_was(data: DataDir, engine: Engine) -> None:

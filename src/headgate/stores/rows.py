@@ -249,7 +249,7 @@ def strip(record: Record) -> None:
 
     What is counted stays: key, team, feature, prompt, model, attempts, usage, cost, times, status, error codes.
     """
-    record.user = record.trace = record.session = record.error_message = ""
+    record.user = record.trace = record.parent = record.session = record.error_message = ""
     record.tags = {name: value for name, value in record.tags.items() if name == LOAD_TAG}
     record.lost, record.payloads = [], "none"
     notes = record.notes.items()
