@@ -30,10 +30,10 @@ def _show(visit: Visit) -> View:
     first = (now // DAY_NS - _DAYS[chosen][1] + 1) * DAY_NS
     stats = StatsStore(visit.desk.engine)
     filters = Filters(since_ns=first)
-    total = stats.total(filters)
-    before = stats.total(Filters(since_ns=first - (now - first), until_ns=first))
+    total = stats.counts(filters)
+    before = stats.counts(Filters(since_ns=first - (now - first), until_ns=first))
     days = stats.series(filters, DAY_NS) if total.calls else []
-    groups = stats.top(group, filters, _ROWS, "cost")
+    groups = stats.top(group, filters, _ROWS, "cost", plain=True)
     spent, forecast = _month(stats, now)
     data = {
         "budgets": [one for one in read_budgets(visit.desk.engine, visit.desk.core, now) if one.rule.unit == "dollars"],
@@ -71,8 +71,8 @@ def _month(stats: StatsStore, now_ns: int) -> tuple[int, int | None]:
     now = datetime.fromtimestamp(now_ns / 1e9, UTC)
     begin = int(datetime(now.year, now.month, 1, tzinfo=UTC).timestamp()) * 10**9
     days = calendar.monthrange(now.year, now.month)[1]
-    spent = stats.total(Filters(since_ns=begin)).cost
-    week = stats.total(Filters(since_ns=now_ns - 7 * DAY_NS)).cost
+    spent = stats.counts(Filters(since_ns=begin)).cost
+    week = stats.counts(Filters(since_ns=now_ns - 7 * DAY_NS)).cost
     left = begin + days * DAY_NS - now_ns
     return spent, spent + week * left // (7 * DAY_NS) if week else None
 

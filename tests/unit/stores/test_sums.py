@@ -80,6 +80,9 @@ def test_what_comes_first_and_what_moved(ingest: Ingest, monkeypatch: pytest.Mon
             assert [(one.value, one.calls, one.cost) for one in leaders] == [
                 (one.value, one.figures.calls, one.figures.cost) for one in top
             ]
+            plain = asked.top(group, filters, 2, order, plain=True)
+            assert [(one.value, one.figures.sums) for one in plain] == [(one.value, one.figures.sums) for one in top]
+            assert asked.counts(filters).sums == asked.total(filters).sums
             assert [(one.value, one.now, one.before) for one in moved] == [
                 (one.value, getattr(one.now, order), getattr(one.before, order)) for one in movers
             ]
