@@ -3,8 +3,9 @@
 
 Streamed calls of many sizes, a third of them cancelled by their client and a third failing upstream, against $1.00: on
 one worker's memory, on four workers with SQLite, and on two servers with one Postgres. What was spent is what the
-simulator's own meter has billed. Beside it LiteLLM's proxy with its own budget. Then workers and recorders are killed
-under load, Postgres is stopped under load, and a worker's round trips to it are counted under many limits.
+simulator's own meter has billed. Beside it LiteLLM's proxy with its own budget on a key, kept in its worker's memory
+(its database client needs an engine from a host of its own). Then workers and recorders are killed under load, Postgres
+is stopped under load, and a worker's round trips to it are counted under many limits.
 """
 
 from __future__ import annotations
