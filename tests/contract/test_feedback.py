@@ -22,7 +22,7 @@ from headgate.stores.journal.writer import JournalWriter
 from headgate.stores.query import CallStore, Filters
 from headgate.stores.recorder import Recorder
 from headgate.stores.retention import Retention
-from headgate.stores.satisfaction import FeedbackStore
+from headgate.stores.satisfaction import FeedbackStore, Step
 from headgate.stores.schema import feedback, tapes
 from headgate.stores.sweep import sweep
 from headgate.stores.tails import Tails
@@ -173,6 +173,30 @@ def test_a_series_stands_next_to_cost_and_latency(data: DataDir, engine: Engine)
     assert len({row["id"] for row in first + rest}) == 5
     with pytest.raises(BadRequest, match="unknown group"):
         store.series(["colour"], Filters())
+
+
+def test_the_course_of_a_time_in_one_pass(data: DataDir, engine: Engine) -> None:
+    """Steps of the calls' own time on either side of a moment; other keys' judgements and other times are left out."""
+    journal = data.open_journal()
+    noon = NOW // DAY_NS * DAY_NS + DAY_NS // 2
+    for hours, score in ((1, 1), (2, 0.25), (-1, 0), (-2, None), (-40, 1)):
+        one = record(time_ns=noon + hours * 3600 * 10**9)
+        journal.append(one)
+        for key in ("key_1", "key_other"):
+            said = make_feedback(one.id, time_ns=one.time_ns + 5, key_id=key, score=score, label="x")
+            journal.append_feedback(said)
+    journal.close()
+    drain(data)
+    steps = FeedbackStore(engine).course(noon - DAY_NS, noon, noon + DAY_NS, DAY_NS)
+    day = NOW // DAY_NS * DAY_NS
+    assert sorted(steps, key=lambda step: step.late) == [
+        Step(day, False, 2, 1, 0.0, 1),
+        Step(day, True, 2, 2, 1.25, 1),
+    ]
+    assert {step.start_ns for step in FeedbackStore(engine).course(noon, noon, noon + DAY_NS, 3600 * 10**9)} == {
+        noon + 3600 * 10**9,
+        noon + 2 * 3600 * 10**9,
+    }
 
 
 def test_retention_takes_feedback_with_its_calls(data: DataDir, engine: Engine) -> None:

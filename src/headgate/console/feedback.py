@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 import msgspec
 from sqlalchemy import Engine
@@ -16,7 +15,7 @@ from headgate.console.story import find, tell
 from headgate.core.errors import BadRequest
 from headgate.observe.feedback import Feedbacks, FeedbackTaken
 from headgate.stores.query import CallStore, Filters
-from headgate.stores.satisfaction import FeedbackStore, Satisfaction
+from headgate.stores.satisfaction import FeedbackStore, Satisfaction, Step
 
 LONGEST = 30.0
 _STORED = 3.0
@@ -45,31 +44,26 @@ def read_judged(engine: Engine, since_ns: int, until_ns: int) -> Judged:
     """Returns what calls from ``since_ns`` until ``until_ns`` (ns since 1970) were thought of."""
     store = FeedbackStore(engine)
     length = until_ns - since_ns
-    filters = Filters(since_ns=since_ns)
-    now = _sum(store, filters)
-    before = _sum(store, Filters(since_ns=since_ns - length, until_ns=since_ns))
+    step = _HOUR_NS if length <= _DAY_NS else _DAY_NS
+    course = store.course(since_ns - length, since_ns, until_ns, step)
+    now, before = (_sum([one for one in course if one.late == late]) for late in (True, False))
     if now is None:
         return Judged(None, before, None, [])
-    bad = store.page(filters, _BAD_SHOWN, below=0.5) if now.bad else []
+    bad = store.page(Filters(since_ns=since_ns), _BAD_SHOWN, below=0.5) if now.bad else []
     plot = None
     if length > _HOUR_NS and now.scored:
-        name, step = ("hour", _HOUR_NS) if length <= _DAY_NS else ("day", _DAY_NS)
-        scores = {one.group[0]: one.score for one in store.series([name], filters, beside=False)}
+        scores = {one.start_ns: one.total / one.scored for one in course if one.late and one.scored}
         times = list(range(since_ns // step * step, until_ns, step))
-        line = Line("mean score", 3, [scores.get(_named(name, at)) for at in times])
-        plot = Plot("Satisfaction", "percent", times, [line])
+        plot = Plot("Satisfaction", "percent", times, [Line("mean score", 3, [scores.get(at) for at in times])])
     return Judged(now, before, plot, bad)
 
 
-def _sum(store: FeedbackStore, filters: Filters) -> Satisfaction | None:
-    found = store.series([], filters, beside=False)
-    return found[0] if found else None
-
-
-def _named(step: str, time_ns: int) -> str:
-    """What the store calls the hour or day that begins then."""
-    moment = datetime.fromtimestamp(time_ns / 1e9, UTC)
-    return moment.date().isoformat() if step == "day" else moment.isoformat(timespec="minutes")[:16]
+def _sum(steps: Sequence[Step]) -> Satisfaction | None:
+    if not steps:
+        return None
+    given, scored, bad = (sum(getattr(one, name) for one in steps) for name in ("feedback", "scored", "bad"))
+    score = sum(one.total for one in steps) / scored if scored else None
+    return Satisfaction((), given, scored, score, bad)
 
 
 def _give(visit: Visit) -> Result:
