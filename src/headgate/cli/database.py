@@ -13,6 +13,8 @@ from headgate.cli.options import open_data, store_errors
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from headgate.stores.data import DataDir
+
 
 @contextlib.contextmanager
 def open_records(config: str | None, data: str | None) -> Iterator[Engine]:
@@ -22,14 +24,19 @@ def open_records(config: str | None, data: str | None) -> Iterator[Engine]:
         ConfigError: there is no data directory.
         Unavailable: the database does not answer.
     """
-    from headgate.stores.catchup import catch_up
-
     directory = open_data(config, data)
     engine = directory.open_engine()
     try:
         with store_errors():
-            if not catch_up(directory, engine):
-                click.echo("the recorder is behind: the newest calls may be missing", err=True)
+            wait_for_recorder(directory, engine)
             yield engine
     finally:
         engine.dispose()
+
+
+def wait_for_recorder(directory: DataDir, engine: Engine) -> None:
+    """Waits until all that the journal holds now is in the database; says so where that takes too long."""
+    from headgate.stores.catchup import catch_up
+
+    if not catch_up(directory, engine):
+        click.echo("the recorder is behind: the newest calls may be missing", err=True)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from headgate.cli.database import wait_for_recorder
 from headgate.cli.options import common, open_data, store_errors
 from headgate.config.checks import is_loopback
 from headgate.core.errors import BadRequest, ConfigError
@@ -133,7 +134,7 @@ def _store(given: _Options) -> Iterator[tuple[DataDir | None, Engine | None]]:
         engine.dispose()
 
 
-def _arrivals(given: _Options, engine: Engine | None) -> Arrivals:
+def _arrivals(given: _Options, directory: DataDir | None, engine: Engine | None) -> Arrivals:
     from headgate.load.arrivals import cut, read_trace
 
     if given.trace is not None:
@@ -141,8 +142,10 @@ def _arrivals(given: _Options, engine: Engine | None) -> Arrivals:
     from headgate.load.recorded import read_records
     from headgate.stores.query import parse_time
 
+    assert directory is not None
     assert engine is not None
     now = time.time_ns()
+    wait_for_recorder(directory, engine)
     until = now if given.until is None else parse_time(given.until, now)
     return cut(read_records(engine, parse_time(given.since, now), until), **given.part)
 
@@ -157,7 +160,7 @@ def _load(given: _Options, directory: DataDir | None, engine: Engine | None) -> 
     tag = f"{LOAD_TAG}={given.run}"
     target = Target(given.url, model=given.model, key=given.key, tag=tag, most_input=given.most_input)
     given.check_host(target.host)
-    arrivals = _arrivals(given, engine)
+    arrivals = _arrivals(given, directory, engine)
     run = Run(
         target,
         arrivals,
@@ -172,9 +175,8 @@ def _load(given: _Options, directory: DataDir | None, engine: Engine | None) -> 
     recorded = NOTHING
     if directory is not None and engine is not None:
         from headgate.load.recorded import look_up
-        from headgate.stores.catchup import catch_up
 
-        catch_up(directory, engine)
+        wait_for_recorder(directory, engine)
         recorded = look_up(engine, given.run, began_ns, run.tally.kept())
     return make_report(
         run.tally,
