@@ -55,6 +55,9 @@ _FIVE = (
   - {scope: key, amount: 1_000_000_000_000, unit: tokens, per: minute}
 """
 )
+WARM_SECONDS = 2.0
+"""Load before each sample."""
+
 _VARIABLE = "HEADGATE_DATABASE_URL"
 
 
@@ -94,8 +97,10 @@ def cpu_ns(pids: Sequence[int]) -> int:
 
 
 def cost(gate: Gate, seconds: float) -> float:
-    """Loads a gateway once; returns what a request cost it, in µs of CPU."""
+    """Loads a gateway once; returns what a request cost it, in µs of CPU. What it had leased it has given back
+    since its last turn: the load before the sample is when it asks for that anew."""
     gate.settle()
+    gate.sample(measure.CONNECTIONS, WARM_SECONDS)
     pids = gate.pids()
     before = cpu_ns(pids)
     sample = gate.sample(measure.CONNECTIONS, seconds)
@@ -131,7 +136,7 @@ def turns(field: Sequence[Gate], args: argparse.Namespace) -> list[tuple[list[fl
         chance.shuffle(order)
         rounds.append(turn(field, order, args.seconds))
         costs, more = rounds[-1]
-        shown = [f"{gate.name}: {more[n]:+.1f}" for n, gate in enumerate(field) if n]
+        shown = [f"{gate.title}: {more[n]:+.1f}" for n, gate in enumerate(field) if n]
         print(f"  {len(rounds)}. without limits {costs[0]:.1f} µs,  {'  '.join(shown)}", flush=True)
         if len(rounds) >= min(LEAST, args.rounds):
             ranges = [interval([more[n] for _, more in rounds], chance) for n in HELD]

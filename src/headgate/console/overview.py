@@ -34,7 +34,7 @@ class Range(msgspec.Struct, frozen=True):
 
 
 RANGES = (
-    Range("1h", "hour", _HOUR, _MINUTE),
+    Range("1h", "1 hour", _HOUR, _MINUTE),
     Range("24h", "24 hours", 24 * _HOUR, 15 * _MINUTE),
     Range("7d", "7 days", 7 * 24 * _HOUR, 2 * _HOUR),
     Range("30d", "30 days", 30 * 24 * _HOUR, 12 * _HOUR),
