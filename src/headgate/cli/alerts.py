@@ -140,13 +140,13 @@ def test(config: str | None, data: str | None, rule: str, only: tuple[str, ...])
 def _plan(config: str | None, data: str | None) -> AlertPlan | None:
     """The alerts of the configuration; where that has none, those of the gateway that last ran on the data."""
     from headgate.config.load import find_alerts
-    from headgate.stores.alert_plan import load_plan
+    from headgate.stores.alert_plan import ALERTS
 
     plan = find_alerts(config)
     if plan is not None:
         return plan
     try:
-        return load_plan(open_data(config, data).path)
+        return ALERTS.load(open_data(config, data).path)
     except ConfigError:
         return None
 

@@ -6,6 +6,3 @@ from headgate.core.alert import AlertPlan
 from headgate.stores.plan_file import PlanFile
 
 ALERTS = PlanFile("alerts.json", AlertPlan)
-FILE = ALERTS.name
-load_plan = ALERTS.load
-save_plan = ALERTS.save

@@ -20,10 +20,11 @@ import msgspec
 
 from headgate.core.errors import HeadgateError
 from headgate.stores.data import DataDir
-from headgate.stores.database import URL_VARIABLE, open_engine, sqlite_path
+from headgate.stores.database import URL_VARIABLE, open_engine
 from headgate.stores.journal.segments import has_writer, list_segments, remove_old_corrupt, remove_stale_new
 from headgate.stores.keeper import LOCK, LOG, LOG_BYTES, take_recorder_lock
 from headgate.stores.leases.meter_file import FOLDER, list_meters
+from headgate.stores.live_store import Complaints, file_inode
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -104,7 +105,7 @@ class Recorder:
             sqlalchemy.exc.SQLAlchemyError: the database is away; after ``close``, a step begins where it left off.
             ConfigError: its schema can not be prepared.
         """
-        if self._tails is not None and self._file_inode() != self._inode:
+        if self._tails is not None and file_inode(self._data.url) != self._inode:
             self.close()  # the database was deleted or replaced: what is still in the journal goes into the new one
         if self._tails is None:
             self._open()
@@ -201,16 +202,9 @@ class Recorder:
         gone = positions.keys() - there
         if gone:
             ingest.forget(gone)
-        self._inode = self._file_inode()
+        self._inode = file_inode(self._data.url)
         self._ingest = ingest
         self._tails = Tails(self._data.journal_path, positions)
-
-    def _file_inode(self) -> int:
-        path = sqlite_path(self._data.url)
-        try:
-            return path.stat().st_ino if path is not None else 0
-        except FileNotFoundError:
-            return -1
 
     def _quarantine(self, refused: object) -> None:
         with (self._data.journal_path / "refused.corrupt").open("ab") as file:
@@ -228,7 +222,7 @@ class RecorderProcess:
         self._grace = grace
         self._recorder = Recorder(data)
         self._stopping = False
-        self._said = -_HOUSEKEEPING_S
+        self._complaints = Complaints(_log)
 
     def stop(self, *_: object) -> None:
         """Ends the loop once what is there now is stored, as far as one batch goes; a signal handler."""
@@ -326,15 +320,8 @@ class RecorderProcess:
         return bool(list_meters(self._data.path / FOLDER))
 
     def _complain(self, error: Exception) -> None:
-        now = time.monotonic()
-        if now - self._said < _HOUSEKEEPING_S:
-            return
-        self._said = now
-        if isinstance(error, HeadgateError):
-            _log.error("the journal waits: %s", error.message)
-        else:
-            cause = getattr(error, "orig", None) or error
-            _log.error("the journal waits, the database does not take it: %s: %s", type(cause).__name__, cause)
+        refused = "" if isinstance(error, HeadgateError) else ", the database does not take it"
+        self._complaints.say(f"the journal waits{refused}", error)
 
 
 @contextmanager

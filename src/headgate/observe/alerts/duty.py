@@ -7,10 +7,9 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from headgate.core.errors import HeadgateError
-from headgate.stores.alert_plan import FILE, load_plan
+from headgate.stores.alert_plan import ALERTS
 from headgate.stores.data import DataDir
-from headgate.stores.database import sqlite_path
+from headgate.stores.live_store import Complaints, LiveStore
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("headgate.alerts")
 _TICK_S = 0.5
-_COMPLAIN_S = 60.0
 
 
 class AlertDuty:
@@ -34,10 +32,10 @@ class AlertDuty:
         self._seen: tuple[int, int] | None = None
         self._plan: AlertPlan | None = None
         self._engine: Engine | None = None
-        self._inode = 0
+        self._store = LiveStore(data)
         self._watch: AlertWatch | None = None
         self._couriers: Couriers | None = None
-        self._said = -_COMPLAIN_S
+        self._complaints = Complaints(_log)
 
     def start(self) -> None:
         """Begins."""
@@ -72,19 +70,15 @@ class AlertDuty:
                 watch.look(time.time_ns())
             couriers.dispatch(watch.store, self._plan)
         except Exception as error:  # a database may fail in any way; the alerts wait, and are tried again
-            self._complain(error)
+            self._complaints.say("alerts wait", error)
             self._let_go()
             return time.monotonic() + 1.0
         return due
 
     def _read_plan(self) -> None:
-        try:
-            state = (self._data.path / FILE).stat()
-            now: tuple[int, int] | None = (state.st_mtime_ns, state.st_ino)
-        except FileNotFoundError:
-            now = None
+        now = ALERTS.state(self._data.path)
         if now != self._seen:
-            self._plan = load_plan(self._data.path) if now is not None else None
+            self._plan = ALERTS.load(self._data.path)
             self._seen = now
             self._watch = None
 
@@ -93,37 +87,14 @@ class AlertDuty:
         from headgate.observe.alerts.watch import AlertWatch
 
         assert self._plan is not None
-        if self._engine is not None and self._file_inode() != self._inode:
-            self._let_go()  # the database was deleted or replaced
-        if self._engine is None:
-            self._engine = self._data.open_engine()
-            self._inode = self._file_inode()
-        if self._watch is None:
-            self._watch = AlertWatch(self._engine, self._data.owner, self._plan)
+        engine = self._store.open()
+        if self._watch is None or engine is not self._engine:
+            self._watch = AlertWatch(engine, self._data.owner, self._plan)
+            self._engine = engine
         if self._couriers is None:
             self._couriers = Couriers()
         return self._watch, self._couriers
 
     def _let_go(self) -> None:
-        self._watch = None
-        if self._engine is not None:
-            self._engine.dispose()
-            self._engine = None
-
-    def _file_inode(self) -> int:
-        path = sqlite_path(self._data.url)
-        try:
-            return path.stat().st_ino if path is not None else 0
-        except FileNotFoundError:
-            return -1
-
-    def _complain(self, error: Exception) -> None:
-        now = time.monotonic()
-        if now - self._said < _COMPLAIN_S:
-            return
-        self._said = now
-        if isinstance(error, HeadgateError):
-            _log.error("alerts wait: %s", error.message)
-        else:
-            cause = getattr(error, "orig", None) or error
-            _log.error("alerts wait: %s: %s", type(cause).__name__, cause)
+        self._watch = self._engine = None
+        self._store.close()

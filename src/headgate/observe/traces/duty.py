@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from headgate.core.errors import HeadgateError
 from headgate.observe.metrics.text import Page, counter, gauge
 from headgate.observe.traces.pending import PendingCalls
 from headgate.stores.data import DataDir
+from headgate.stores.live_store import Complaints
 from headgate.stores.trace_plan import TRACES
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 FOLDER = "traces"
 _TICK_S = 0.2
 _LOOK_S = 0.5
-_COMPLAIN_S = 60.0
 _LAST_S = 5.0
 _NOT_YET = (-1, -1)
 _log = logging.getLogger("headgate.traces")
@@ -45,7 +44,7 @@ class TracesDuty:
         self._exporter: Exporter | None = None
         self._source: StoreSource | None = None
         self._lost = 0
-        self._said = -_COMPLAIN_S
+        self._complaints = Complaints(_log)
 
     @property
     def plan(self) -> TracePlan | None:
@@ -77,7 +76,7 @@ class TracesDuty:
             self._pending.append([record.id for record in records])
         except OSError as error:
             self._lost += len(records)
-            self._complain(f"{len(records)} calls will have no traces", error)
+            self._complaints.say(f"{len(records)} calls will have no traces", error)
 
     def stored(self, stored: Stored) -> None:
         """Lets go what is in the store now; called by the recorder's own thread."""
@@ -131,7 +130,7 @@ class TracesDuty:
             if plan is None:
                 self._forget()
         except Exception as error:  # an unreadable file, a library that is missing: no reason to stop recording
-            self._complain("traces wait", error)
+            self._complaints.say("traces wait", error)
 
     def _open(self) -> None:
         from headgate.observe.traces.exporter import Exporter
@@ -166,15 +165,4 @@ class TracesDuty:
         except Exception as error:  # a database may fail in any way; the traces wait, and are tried again
             if self._source is not None:
                 self._source.close()
-            self._complain("traces wait", error)
-
-    def _complain(self, what: str, error: Exception) -> None:
-        now = time.monotonic()
-        if now - self._said < _COMPLAIN_S:
-            return
-        self._said = now
-        if isinstance(error, HeadgateError):
-            _log.error("%s: %s", what, error.message)
-        else:
-            cause = getattr(error, "orig", None) or error
-            _log.error("%s: %s: %s", what, type(cause).__name__, cause)
+            self._complaints.say("traces wait", error)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import Engine, select
+from sqlalchemy import select
 
 from headgate.core.record import Record
 from headgate.observe.traces.content import read_content
 from headgate.observe.traces.span import Value
 from headgate.stores.data import DataDir
-from headgate.stores.database import sqlite_path
+from headgate.stores.live_store import LiveStore
 from headgate.stores.payloads import Body, unpack
 from headgate.stores.rows import to_record
 from headgate.stores.schema import calls, payloads
@@ -22,14 +22,12 @@ class StoreSource:
     """The store of a data directory; opened when something is asked of it."""
 
     def __init__(self, data: DataDir) -> None:
-        self._data = data
-        self._engine: Engine | None = None
-        self._inode = 0
+        self._store = LiveStore(data)
 
     def records(self, ids: Sequence[str]) -> dict[str, Record]:
         """Returns the calls that the store has, by id. Raises what SQLAlchemy does."""
         found = {}
-        with self._open().connect() as connection:
+        with self._store.open().connect() as connection:
             for start in range(0, len(ids), _PAGE):
                 query = select(calls).where(calls.c.id.in_(ids[start : start + _PAGE]))
                 for row in connection.execute(query).mappings():
@@ -41,7 +39,7 @@ class StoreSource:
         kept = {record.id: record for record in records if record.payloads != "none"}
         ids = list(kept)
         bodies: dict[str, Body] = {}
-        with self._open().connect() as connection:
+        with self._store.open().connect() as connection:
             for start in range(0, len(ids), _PAGE):
                 c = payloads.c
                 query = select(c.call_id, c.body).where(c.call_id.in_(ids[start : start + _PAGE]))
@@ -51,22 +49,4 @@ class StoreSource:
 
     def close(self) -> None:
         """Lets go of the database; what is asked next opens it again. Idempotent."""
-        if self._engine is not None:
-            self._engine.dispose()
-            self._engine = None
-
-    def _open(self) -> Engine:
-        inode = self._file_inode()
-        if self._engine is not None and inode != self._inode:
-            self.close()  # the database was deleted or replaced
-        if self._engine is None:
-            self._engine = self._data.open_engine()
-            self._inode = self._file_inode()
-        return self._engine
-
-    def _file_inode(self) -> int:
-        path = sqlite_path(self._data.url)
-        try:
-            return path.stat().st_ino if path is not None else 0
-        except FileNotFoundError:
-            return -1
+        self._store.close()
