@@ -17,11 +17,11 @@ from headgate.core.rule import LimitRule
 from headgate.stores.budgets import Budget, list_budgets
 from headgate.stores.figures import Figures
 from headgate.stores.limits import list_limits
-from headgate.stores.query import LATE_NUMBERS, Filters, conditions
+from headgate.stores.query import LATE_NUMBERS, Filters, conditions, key_names
 from headgate.stores.rollups import HOUR_NS, MINUTE_NS
 from headgate.stores.rows import attempts_of
 from headgate.stores.satisfaction import COUNTS_FEEDBACK
-from headgate.stores.schema import calls, feedback, virtual_keys
+from headgate.stores.schema import calls, feedback
 from headgate.stores.stats import StatsStore
 
 BY = ("key", "user", "team", "feature", "model", "deployment", "prompt")
@@ -249,8 +249,7 @@ class CallReadings:
     def key_names(self) -> dict[str, str]:
         """Returns the names of keys by id."""
         with self._engine.connect() as connection:
-            rows = connection.execute(select(virtual_keys.c.id, virtual_keys.c.name))
-            return {row.id: row.name for row in rows}
+            return key_names(connection)
 
 
 def _filters(where: Mapping[str, str], since_ns: int | None = None, until_ns: int | None = None) -> Filters:

@@ -17,6 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from headgate.core.alert import AlertEvent, AlertPlan, AlertRule, AlertState, Reading, Silence, advance_all
 from headgate.core.errors import BadRequest
 from headgate.stores.change import Change
+from headgate.stores.database import chunks
 from headgate.stores.schema import alert_deliveries, alert_events, alert_leases, alert_silences, alert_states
 from headgate.stores.words import VALUE_LIMIT, check_word
 
@@ -343,8 +344,7 @@ def _write_states(
 ) -> None:
     c = alert_states.c
     places = [_place(state) for state in {*stored, *kept}]
-    for start in range(0, len(places), 300):
-        some = places[start : start + 300]
+    for some in chunks(places, 300):
         connection.execute(delete(alert_states).where(tuple_(c.rule, c.subject, c.level).in_(some)))
     if kept:
         rows = [{**msgspec.structs.asdict(state), "updated_ns": now_ns} for state in kept]
@@ -363,8 +363,8 @@ def _add_event(connection: Connection, event: AlertEvent, message: str, receiver
 def _told(connection: Connection, ids: Sequence[str]) -> dict[str, list[Told]]:
     found: dict[str, list[Told]] = {}
     c = alert_deliveries.c
-    for start in range(0, len(ids), 500):
-        query = select(alert_deliveries).where(c.event_id.in_(ids[start : start + 500])).order_by(c.receiver)
+    for some in chunks(ids):
+        query = select(alert_deliveries).where(c.event_id.in_(some)).order_by(c.receiver)
         for row in connection.execute(query):
             state = "delivered" if row.done_ns else "waiting" if row.next_ns is not None else "given up"
             found.setdefault(row.event_id, []).append(Told(row.receiver, state, row.attempts, row.error or ""))

@@ -14,7 +14,8 @@ from headgate.core.errors import BadRequest
 from headgate.core.rule import LimitRule
 from headgate.stores.change import Change
 from headgate.stores.leases.closing import close_holder
-from headgate.stores.schema import lease_grants, lease_holders, lease_windows, virtual_keys
+from headgate.stores.query import key_names
+from headgate.stores.schema import lease_grants, lease_holders, lease_windows
 from headgate.stores.words import findable, shown
 
 ALIVE_NS = 60 * 10**9
@@ -98,7 +99,7 @@ def list_budgets(
     fullest = (w.settled + w.held) * 1.0 / func.coalesce(func.nullif(w.amount, 0), 1)
     query = select(lease_windows, reserved.label("reserved")).where(*wanted).order_by(fullest.desc(), w.id).limit(limit)
     with engine.connect() as connection:
-        names = {row.id: row.name for row in connection.execute(select(virtual_keys.c.id, virtual_keys.c.name))}
+        names = key_names(connection)
         return [_budget(row, names.get) for row in connection.execute(query).mappings()]
 
 

@@ -12,10 +12,10 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import quote, unquote
 
 from headgate.core.errors import ConfigError, Unavailable
@@ -28,6 +28,7 @@ SCHEMA_HEAD = "0013"
 URL_VARIABLE = "HEADGATE_DATABASE_URL"
 BUSY_SECONDS = 10.0
 _SQLITE = "sqlite:///"
+_T = TypeVar("_T")
 
 
 class Reader(Protocol):
@@ -140,6 +141,12 @@ def open_engine(url: str, *, synchronous: str = "NORMAL") -> Engine:
         with contextlib.suppress(FileExistsError):
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     return engine
+
+
+def chunks(items: Sequence[_T], size: int = 500) -> Iterator[Sequence[_T]]:
+    """Yields some items at a time: databases take only so many values in one statement."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
 
 
 def _let_hints_through(engine: Engine) -> None:

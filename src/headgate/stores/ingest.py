@@ -18,6 +18,7 @@ from headgate.core.record import Record
 from headgate.core.tape import TapesEntry, encode_tapes
 from headgate.guards.redactor import Redactor
 from headgate.stores.backlog import RollupBacklog
+from headgate.stores.database import chunks
 from headgate.stores.erase.calls import forget_calls
 from headgate.stores.erase.erasures import ErasedMeanwhile, Erasures
 from headgate.stores.feedback_rows import FEEDBACK_COLUMNS, feedback_row
@@ -230,8 +231,7 @@ class Ingest:
         names = list(segments)
         c = journal_offsets.c
         with self.engine.begin() as connection:
-            for start in range(0, len(names), 500):
-                some = names[start : start + 500]
+            for some in chunks(names):
                 connection.execute(delete(journal_offsets).where(c.owner == self._owner, c.segment.in_(some)))
 
     def _copied(self, batch: _Batch) -> bool:
@@ -316,10 +316,9 @@ class Ingest:
     def _unknown(self, records: Sequence[Record]) -> list[Record]:
         """Returns those whose ids are not in the database, each once: nothing may be counted twice."""
         found = {record.id: record for record in records}
-        ids = list(found)
         with self.engine.connect() as connection:
-            for start in range(0, len(ids), 500):
-                known = select(calls.c.id).where(calls.c.id.in_(ids[start : start + 500]))
+            for some in chunks(list(found)):
+                known = select(calls.c.id).where(calls.c.id.in_(some))
                 for id in connection.execute(known).scalars():
                     del found[id]
         return list(found.values())

@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Engine, bindparam, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from headgate.guards.redactor import Redactor
+from headgate.stores.database import chunks
 from headgate.stores.journal.framing import PayloadEntry
 from headgate.stores.schema import payloads
 
@@ -151,8 +152,7 @@ class PayloadWriter:
 def delete_payloads(connection: Connection, numbers: Sequence[int]) -> None:
     """Deletes payloads by their numbers, and what a search would find of them."""
     c = payloads.c
-    for start in range(0, len(numbers), _BATCH):
-        some = numbers[start : start + _BATCH]
+    for some in chunks(numbers, _BATCH):
         if connection.dialect.name == "postgresql":
             sql = "DELETE FROM payload_words WHERE n = ANY(%(numbers)s)"
             connection.exec_driver_sql(sql, {"numbers": list(some)})

@@ -223,6 +223,12 @@ def conditions(filters: Filters) -> list[ColumnElement[bool]]:
     return found
 
 
+def key_names(connection: Connection) -> dict[str, str]:
+    """Returns the names of all keys by their ids, which is what calls and rollups know keys by."""
+    rows = connection.execute(select(virtual_keys.c.id, virtual_keys.c.name)).all()
+    return {row.id: row.name for row in rows}
+
+
 def _ways(connection: Connection, filters: Filters) -> list[list[ColumnElement[bool]]]:
     """Returns ``conditions`` as several, any of which will do: one index finds the newest of each by itself."""
     found = [_plain(filters)]

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Table, delete, func, insert, select, text, update
 
 from headgate.core.record import Record
+from headgate.stores.database import chunks
 from headgate.stores.erase.erasures import hold_off
 from headgate.stores.figures import Facts, Figures, facts_of, sum_of
 from headgate.stores.rows import deployment_of
@@ -33,7 +34,6 @@ ERASED = "rollups"
 
 _ALL, _KEY, _USER, _TEAM, _FEATURE, _PROMPT, _MODEL, _DEPLOYMENT, _ARM = range(len(DIMENSIONS))
 _KEPT = 12_000
-_CHUNK = 500
 LONGEST_WORD = 256
 """Characters of a key of a rollup row; see ``clean_word``."""
 _LOCK = 0x6865616467617465 // 5
@@ -240,8 +240,8 @@ def erase(connection: Connection, dimension: str, value: str) -> int:
         theirs = (c.dimension == number) & (c.value == word)
         rows = connection.execute(select(c.bucket, c.shard, *figure_columns(table)).where(theirs)).all()
         connection.execute(delete(table).where(theirs))
-        for start in range(0, len(rows), _CHUNK):
-            _give_to_nobody(connection, table, number, rows[start : start + _CHUNK])
+        for some in chunks(rows):
+            _give_to_nobody(connection, table, number, some)
         found += len(rows)
     connection.execute(update(epoch).where(epoch.c.name == ERASED).values(value=epoch.c.value + 1))
     return found
@@ -334,9 +334,9 @@ class _Rows:
         keys = [self._table.c[name] for name in self._keys if name != "shard"]
         for where, values in missing.items():
             fixed = [self._table.c[name] == value for name, value in zip(names, where, strict=True)]
-            for start in range(0, len(values), _CHUNK):
-                some = rest.in_(values[start : start + _CHUNK])
-                query = select(*keys, *figure_columns(self._table)).where(*fixed, some, self._table.c.shard == shard)
+            for some in chunks(values):
+                rows = (*fixed, rest.in_(some), self._table.c.shard == shard)
+                query = select(*keys, *figure_columns(self._table)).where(*rows)
                 for row in connection.execute(query):
                     key = tuple(row[: len(keys)])
                     if key in deltas and key not in self._young:

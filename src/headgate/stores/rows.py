@@ -244,6 +244,12 @@ def billed_attempts(detail: bytes) -> list[AttemptRecord]:
     return [attempt for attempt in _read_detail(detail).attempts if attempt.cost or attempt.unpriced]
 
 
+def paid_elsewhere(detail: bytes, deployment: str | None) -> list[tuple[str, int]]:
+    """Returns deployment and cost of the attempts that cost something at others than the row's ``deployment``."""
+    attempts = _read_detail(detail).attempts
+    return [(one.deployment, one.cost) for one in attempts if one.cost and one.deployment != deployment]
+
+
 def strip(record: Record) -> None:
     """Takes a call's person out of its Record: who it was for, and whatever came from there or from the model.
 

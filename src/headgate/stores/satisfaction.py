@@ -16,8 +16,8 @@ from sqlalchemy import BigInteger, ColumnElement, Engine, Row, Select, case, fun
 from headgate.core.errors import BadRequest
 from headgate.stores.feedback_rows import plain_feedback
 from headgate.stores.figures import Figures
-from headgate.stores.query import Filters, conditions
-from headgate.stores.schema import calls, feedback, virtual_keys
+from headgate.stores.query import Filters, conditions, key_names
+from headgate.stores.schema import calls, feedback
 from headgate.stores.stats import StatsStore
 
 BAD_BELOW = 0.5
@@ -142,8 +142,8 @@ class FeedbackStore:
         columns = [_COLUMNS[name].label(f"by_{n}") for n, name in enumerate(groups)]
         query = select(*columns, *_sums()).select_from(_JOIN).where(*_where(filters)).group_by(*columns)
         query = query.with_hint(*_BY_ID)
-        names = self._key_names() if "key" in groups else {}
         with self._engine.connect() as connection:
+            names = key_names(connection) if "key" in groups else {}
             rows = [_satisfaction(groups, row, names) for row in connection.execute(query)]
             found = {one.group: one for one in rows if one.feedback}
         if beside and "label" not in groups:
@@ -242,11 +242,6 @@ class FeedbackStore:
                 one = found.get(_group(groups, row, names))
                 if one is not None:
                     one.calls, one.cost = int(row[-2]), int(row[-1] or 0)
-
-    def _key_names(self) -> dict[str, str]:
-        with self._engine.connect() as connection:
-            rows = connection.execute(select(virtual_keys.c.id, virtual_keys.c.name)).all()
-        return {row.id: row.name for row in rows}
 
 
 def _where(filters: Filters) -> list[ColumnElement[bool]]:

@@ -14,6 +14,7 @@ import msgspec
 from sqlalchemy import Engine, select, text
 
 from headgate.core.errors import BadRequest
+from headgate.stores.database import chunks
 from headgate.stores.payloads import searchable, unpack
 from headgate.stores.query import PAGE, Cursor, Filters, conditions
 from headgate.stores.rows import to_story
@@ -136,8 +137,7 @@ class TextStore:
             return sorted(connection.execute(query).scalars(), reverse=True)
 
     def _among(self, numbers: Sequence[int], terms: Sequence[Term]) -> Iterator[tuple[int, Mapping[str, Any]]]:
-        for start in range(0, len(numbers), _FIRST):
-            some = numbers[start : start + _FIRST]
+        for some in chunks(numbers, _FIRST):
             query = select(payloads.c.n, payloads.c.body, calls).join(calls, calls.c.id == payloads.c.call_id)
             with self._engine.connect() as connection:
                 rows = connection.execute(query.where(payloads.c.n.in_(some)).order_by(payloads.c.n.desc())).all()
@@ -147,8 +147,7 @@ class TextStore:
                     yield row[0], dict(zip(calls.c.keys(), row[2:], strict=True))
 
     def _rows(self, numbers: Sequence[int], filters: Filters) -> Iterator[tuple[int, Mapping[str, Any]]]:
-        for start in range(0, len(numbers), _FIRST):
-            some = numbers[start : start + _FIRST]
+        for some in chunks(numbers, _FIRST):
             query = select(payloads.c.n, calls).join(calls, calls.c.id == payloads.c.call_id)
             query = query.where(payloads.c.n.in_(some), *conditions(filters)).order_by(payloads.c.n.desc())
             # SQLite would rather read all calls that the filters leave than look up these few.

@@ -15,10 +15,10 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, Engine, func, lite
 
 from headgate.core.errors import BadRequest
 from headgate.core.record import AttemptRecord
-from headgate.stores.query import Filters, conditions
+from headgate.stores.query import Filters, conditions, key_names
 from headgate.stores.rollups import DAY_NS, clean_word
-from headgate.stores.rows import billed_attempts
-from headgate.stores.schema import calls, virtual_keys
+from headgate.stores.rows import billed_attempts, paid_elsewhere
+from headgate.stores.schema import calls
 from headgate.stores.sums import SUMMED, add_up, billed, plan_of, several, unpriced
 from headgate.stores.view import EVER, View
 
@@ -91,7 +91,7 @@ class SpendStore:
                 raise BadRequest(f"unknown group {name!r}: one of {', '.join(GROUPS)}", param="by")
         found: dict[tuple[str, ...], Spend] = {}
         with self._engine.connect() as connection:
-            names = _key_names(connection) if "key" in groups else {}
+            names = key_names(connection) if "key" in groups else {}
             rows = self._rolled(connection, groups, filters, names)
             for spend in _summed(connection, groups, filters, names) if rows is None else rows:
                 found.setdefault(spend.group, Spend(spend.group)).add(spend)
@@ -177,18 +177,11 @@ def _move(
     query = select(*columns, calls.c.deployment, calls.c.detail).where(several(), *conditions(filters))
     for row in connection.execution_options(yield_per=500).execute(query):
         here = tuple(_show(name, value, names) for name, value in zip(groups, row, strict=False))
-        for attempt in billed_attempts(row.detail):
-            if attempt.deployment == row.deployment or not attempt.cost:
-                continue
-            places = {"deployment": attempt.deployment, "provider": attempt.deployment.partition("/")[0]}
+        for elsewhere, cost in paid_elsewhere(row.detail, row.deployment):
+            places = {"deployment": elsewhere, "provider": elsewhere.partition("/")[0]}
             there = tuple(places.get(name, value) for name, value in zip(groups, here, strict=True))
-            found[here].cost -= attempt.cost
-            found.setdefault(there, Spend(there)).cost += attempt.cost
-
-
-def _key_names(connection: Connection) -> dict[str, str]:
-    rows = connection.execute(select(virtual_keys.c.id, virtual_keys.c.name)).all()
-    return {row.id: row.name for row in rows}
+            found[here].cost -= cost
+            found.setdefault(there, Spend(there)).cost += cost
 
 
 def day_of(day: int) -> str:

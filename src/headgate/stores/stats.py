@@ -26,9 +26,8 @@ from sqlalchemy import Connection, Engine, func, select
 
 from headgate.core.errors import BadRequest
 from headgate.stores.figures import COUNTS, Figures
-from headgate.stores.query import Filters
+from headgate.stores.query import Filters, key_names
 from headgate.stores.rollups import DAY_NS, HOUR_NS, MINUTE_NS, figure_columns
-from headgate.stores.schema import virtual_keys
 from headgate.stores.spans import Cover, start_of
 from headgate.stores.sums import add_up, count_up, plan_of
 from headgate.stores.view import EVER, View, scan
@@ -242,8 +241,7 @@ class StatsStore:
         if group != "key":
             return {}
         with self._engine.connect() as connection:
-            rows = connection.execute(select(virtual_keys.c.id, virtual_keys.c.name)).all()
-        return {row.id: row.name for row in rows}
+            return key_names(connection)
 
 
 def _check_order(order: str) -> None:

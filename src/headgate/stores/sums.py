@@ -16,7 +16,7 @@ from headgate.stores.backlog import is_behind
 from headgate.stores.figures import COUNTS, NO_TEXT
 from headgate.stores.query import conditions
 from headgate.stores.rollups import MINUTE_NS, clean_word
-from headgate.stores.rows import billed_attempts, tries_of
+from headgate.stores.rows import paid_elsewhere, tries_of
 from headgate.stores.schema import calls, days
 from headgate.stores.spans import WIDTHS, Cover, Piece, cover
 from headgate.stores.view import EVER, PLACES, View
@@ -163,10 +163,8 @@ def _move(
     query = select(calls.c.time_ns, calls.c.model, calls.c.deployment, calls.c.detail).where(several(), *where)
     for row in connection.execution_options(yield_per=_BATCH).execute(query):
         start = row.time_ns // step * step if step != EVER else 0
-        for attempt in billed_attempts(row.detail):
-            if attempt.deployment == row.deployment or not attempt.cost:
-                continue
-            for place, cost in ((row.deployment, -attempt.cost), (attempt.deployment, attempt.cost)):
+        for elsewhere, paid in paid_elsewhere(row.detail, row.deployment):
+            for place, cost in ((row.deployment, -paid), (elsewhere, paid)):
                 if asked is None or place == asked:
                     group = view.group_at(row.model, place) if view.group else ""
                     numbers = found.setdefault((start, group), [0] * width)

@@ -10,12 +10,11 @@ from headgate.core.record import Record
 from headgate.observe.traces.content import read_content
 from headgate.observe.traces.span import Value
 from headgate.stores.data import DataDir
+from headgate.stores.database import chunks
 from headgate.stores.live_store import LiveStore
 from headgate.stores.payloads import Body, unpack
 from headgate.stores.rows import to_record
 from headgate.stores.schema import calls, payloads
-
-_PAGE = 500
 
 
 class StoreSource:
@@ -28,8 +27,8 @@ class StoreSource:
         """Returns the calls that the store has, by id. Raises what SQLAlchemy does."""
         found = {}
         with self._store.open().connect() as connection:
-            for start in range(0, len(ids), _PAGE):
-                query = select(calls).where(calls.c.id.in_(ids[start : start + _PAGE]))
+            for some in chunks(ids):
+                query = select(calls).where(calls.c.id.in_(some))
                 for row in connection.execute(query).mappings():
                     found[row["id"]] = to_record(dict(row))
         return found
@@ -37,12 +36,11 @@ class StoreSource:
     def content(self, records: Sequence[Record]) -> Mapping[str, Mapping[str, Value]]:
         """Returns what was said, by call, as redacted as the store keeps it. Raises what SQLAlchemy does."""
         kept = {record.id: record for record in records if record.payloads != "none"}
-        ids = list(kept)
         bodies: dict[str, Body] = {}
         with self._store.open().connect() as connection:
-            for start in range(0, len(ids), _PAGE):
+            for some in chunks(list(kept)):
                 c = payloads.c
-                query = select(c.call_id, c.body).where(c.call_id.in_(ids[start : start + _PAGE]))
+                query = select(c.call_id, c.body).where(c.call_id.in_(some))
                 for row in connection.execute(query):
                     bodies[row.call_id] = unpack(row.body)
         return {id: read_content(kept[id], body) for id, body in bodies.items()}

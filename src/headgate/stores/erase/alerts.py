@@ -7,9 +7,8 @@ from collections.abc import Collection, Sequence
 import msgspec
 from sqlalchemy import Column, ColumnElement, Connection, Table, delete, func, or_, select
 
+from headgate.stores.database import chunks
 from headgate.stores.schema import alert_deliveries, alert_events, alert_silences, alert_states
-
-_CHUNK = 500
 
 
 class _Message(msgspec.Struct):
@@ -30,8 +29,7 @@ def count_alerts(connection: Connection, users: Collection[str]) -> int:
 def erase_alerts(connection: Connection, users: Collection[str]) -> int:
     """Deletes them; what was not delivered yet is not. Returns how many there were."""
     events = _events(connection, users)
-    for start in range(0, len(events), _CHUNK):
-        some = events[start : start + _CHUNK]
+    for some in chunks(events):
         connection.execute(delete(alert_deliveries).where(alert_deliveries.c.event_id.in_(some)))
         connection.execute(delete(alert_events).where(alert_events.c.id.in_(some)))
     return len(events) + sum(_erase(connection, table, users) for table in (alert_states, alert_silences))

@@ -7,11 +7,10 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, delete, select
 
+from headgate.stores.database import chunks
 from headgate.stores.erase import space
 from headgate.stores.payloads import delete_payloads
 from headgate.stores.schema import feedback, payloads, tapes
-
-_CHUNK = 500
 
 
 class Forgotten(NamedTuple):
@@ -26,8 +25,7 @@ def forget_calls(connection: Connection, ids: Sequence[str]) -> Forgotten:
     """Deletes all of these calls but their rows, and has SQLite overwrite it."""
     space.thorough(connection)
     found = Forgotten()
-    for start in range(0, len(ids), _CHUNK):
-        some = ids[start : start + _CHUNK]
+    for some in chunks(ids):
         numbers = list(connection.execute(select(payloads.c.n).where(payloads.c.call_id.in_(some))).scalars())
         if numbers:
             delete_payloads(connection, numbers)

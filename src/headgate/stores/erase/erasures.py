@@ -16,6 +16,7 @@ from typing import TypeVar
 from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 
 from headgate.core.record import Record
+from headgate.stores.database import chunks
 from headgate.stores.rows import is_erased, strip
 from headgate.stores.schema import calls, epoch, erasures
 
@@ -26,7 +27,6 @@ KEEP_NS = 400 * 86_400 * 10**9
 """How long an erasure waits for calls that nobody has recorded yet."""
 
 _LOCK = 0x6865616467617465 // 7
-_CHUNK = 500
 _ID = re.compile(r"hg_([0-9a-f]{11})[0-9a-f]{16}", re.ASCII)
 _T = TypeVar("_T")
 
@@ -165,7 +165,7 @@ class Erasures:
         """Which of these calls are stored, and stripped or about to be."""
         found: set[str] = set()
         with self._engine.connect() as connection:
-            for some in _chunks(sorted(ids)):
+            for some in chunks(sorted(ids)):
                 c = calls.c
                 rows = connection.execute(select(c.id, c.user_id, c.time_ns, c.detail).where(c.id.in_(some))).all()
                 until = self.until(connection, {row.user_id for row in rows if row.user_id})
@@ -179,7 +179,7 @@ class Erasures:
         names = {digest_of(user, salt): user for user in users for salt in self._salts}
         c = erasures.c
         found: dict[str, int] = {}
-        for some in _chunks(sorted(names)):
+        for some in chunks(sorted(names)):
             for digest, time_ns in connection.execute(select(c.digest, c.time_ns).where(c.digest.in_(some))):
                 user = names[bytes(digest)]
                 found[user] = max(found.get(user, -1), time_ns)
@@ -188,7 +188,3 @@ class Erasures:
 
 def _count(connection: Connection) -> int:
     return int(connection.execute(select(epoch.c.value).where(epoch.c.name == COUNTER)).scalar_one())
-
-
-def _chunks(items: Sequence[_T]) -> Iterable[Sequence[_T]]:
-    return (items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK))

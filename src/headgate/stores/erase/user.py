@@ -6,6 +6,7 @@ in small ones. Whoever is killed in between begins again, and comes to the same 
 
 from __future__ import annotations
 
+import functools
 import secrets
 import time
 from collections.abc import Callable, Collection
@@ -18,6 +19,7 @@ from headgate.core.errors import BadRequest, Unavailable
 from headgate.stores import rollups
 from headgate.stores.change import changing
 from headgate.stores.data import DataDir
+from headgate.stores.database import chunks
 from headgate.stores.erase import space
 from headgate.stores.erase.alerts import count_alerts, erase_alerts
 from headgate.stores.erase.calls import forget_calls
@@ -44,7 +46,6 @@ from headgate.stores.sweep import SWEEP_LOCK
 
 LONGEST = 4096
 _BATCH = 200
-_CHUNK = 500
 _STRIP = update(calls).where(calls.c.n == bindparam("at")).values({name: bindparam(name) for name in STRIPPED})
 
 
@@ -244,10 +245,7 @@ class UserErasure:
         theirs = select(c.id).where(c.user_id.in_(self._users))
         number = rollups.dimension_of("user")
         words = [rollups.clean_word(user) for user in self._users]
-
-        def count(table: Any, *where: Any) -> int:
-            return int(connection.execute(select(func.count()).select_from(table).where(*where)).scalar_one())
-
+        count = functools.partial(_count, connection)
         return Traces(
             calls=count(calls, c.user_id.in_(self._users)),
             payloads=count(payloads, payloads.c.call_id.in_(theirs)),
@@ -259,9 +257,7 @@ class UserErasure:
         )
 
     def _kept(self, connection: Connection, aside: Aside) -> Kept:
-        def count(table: Any, *where: Any) -> int:
-            return int(connection.execute(select(func.count()).select_from(table).where(*where)).scalar_one())
-
+        count = functools.partial(_count, connection)
         return Kept(
             keys=count(virtual_keys, virtual_keys.c.user_id.in_(self._users)),
             limits=count(limits, limits.c.scope == "user", limits.c.value.in_(self._users)),
@@ -273,14 +269,16 @@ class UserErasure:
         """Which of these calls are the user's, or were somebody's who was erased."""
         c = calls.c
         found = set()
-        wanted = sorted(ids)
         with self._engine.connect() as connection:
-            for start in range(0, len(wanted), _CHUNK):
-                some = c.id.in_(wanted[start : start + _CHUNK])
-                for row in connection.execute(select(c.id, c.user_id, c.detail).where(some)):
+            for some in chunks(sorted(ids)):
+                for row in connection.execute(select(c.id, c.user_id, c.detail).where(c.id.in_(some))):
                     if row.user_id in self._users or is_erased(row.detail):
                         found.add(row.id)
         return found
+
+
+def _count(connection: Connection, table: Any, *where: Any) -> int:
+    return int(connection.execute(select(func.count()).select_from(table).where(*where)).scalar_one())
 
 
 def _stripped(row: Any) -> dict[str, Any]:
