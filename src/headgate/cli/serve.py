@@ -58,16 +58,12 @@ def check_data(settings: Settings) -> None:
     host = settings.server.host
     if is_loopback(host) or settings.admin_key is not None:
         return
-    keys = data.open_keys(admin_key="")
-    try:
-        if keys.empty:
-            raise ConfigError(
-                f"{host} can be reached from other machines, and there is no key yet: make one with "
-                f"`headgate keys create --name NAME --data {settings.data.dir}`, or set HEADGATE_ADMIN_KEY, "
-                "or listen on 127.0.0.1"
-            )
-    finally:
-        keys.close()
+    if not data.has_keys():
+        raise ConfigError(
+            f"{host} can be reached from other machines, and there is no key yet: make one with "
+            f"`headgate keys create --name NAME --data {settings.data.dir}`, or set HEADGATE_ADMIN_KEY, "
+            "or listen on 127.0.0.1"
+        )
 
 
 def raise_file_limit() -> None:

@@ -15,13 +15,13 @@ from headgate.console.story import find, tell
 from headgate.core.errors import BadRequest
 from headgate.observe.feedback import Feedbacks, FeedbackTaken
 from headgate.stores.query import CallStore, Filters
+from headgate.stores.rollups import DAY_NS, HOUR_NS
 from headgate.stores.satisfaction import FeedbackStore, Satisfaction, Step
 
 LONGEST = 30.0
 _STORED = 3.0
 """Seconds that a page waits for the recorder to store what was just said; longer, and it says so instead."""
 _LOOK = 0.1
-_HOUR_NS, _DAY_NS = 3600 * 10**9, 86_400 * 10**9
 _BAD_SHOWN = 6
 
 
@@ -44,14 +44,14 @@ def read_judged(engine: Engine, since_ns: int, until_ns: int) -> Judged:
     """Returns what calls from ``since_ns`` until ``until_ns`` (ns since 1970) were thought of."""
     store = FeedbackStore(engine)
     length = until_ns - since_ns
-    step = _HOUR_NS if length <= _DAY_NS else _DAY_NS
+    step = HOUR_NS if length <= DAY_NS else DAY_NS
     course = store.course(since_ns - length, since_ns, until_ns, step)
     now, before = (_sum([one for one in course if one.late == late]) for late in (True, False))
     if now is None:
         return Judged(None, before, None, [])
     bad = store.page(Filters(since_ns=since_ns), _BAD_SHOWN, below=0.5) if now.bad else []
     plot = None
-    if length > _HOUR_NS and now.scored:
+    if length > HOUR_NS and now.scored:
         scores = {one.start_ns: one.total / one.scored for one in course if one.late and one.scored}
         times = list(range(since_ns // step * step, until_ns, step))
         plot = Plot("Satisfaction", "percent", times, [Line("mean score", 3, [scores.get(at) for at in times])])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random as _random
+import re
 import time
 from typing import Protocol
 
@@ -59,6 +60,15 @@ class Ids:
         """Returns the next id."""
         self._count = (self._count + 1) & 0xFFFFFFFF
         return f"hg_{self._clock.time_ns() // 1_000_000:011x}{self._process}{self._count:08x}"
+
+
+_ID = re.compile(r"hg_([0-9a-f]{11})[0-9a-f]{16}", re.ASCII)
+
+
+def made_ms(call_id: str) -> int | None:
+    """Returns when a call was made, in ms since 1970, as its id says; None for what ``Ids`` does not make."""
+    match = _ID.fullmatch(call_id)
+    return None if match is None else int(match[1], 16)
 
 
 Random = _random.Random

@@ -8,7 +8,15 @@ from typing import Protocol
 
 import msgspec
 
-from headgate.core.errors import HeadgateError
+from headgate.core.errors import HeadgateError, Unavailable
+
+
+def forked_away() -> Unavailable:
+    """Returns the error of a child that would use its parent's leases, or the file that these are counted in."""
+    return Unavailable(
+        "Limits are counted by the process that this one was forked from; open a gateway in each process.",
+        code="limits_unavailable",
+    )
 
 
 class WindowKey(msgspec.Struct, frozen=True):

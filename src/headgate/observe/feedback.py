@@ -7,7 +7,6 @@ on it is kept as ``pending`` and counts from when the Record is there, if the ke
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ from typing import Any
 import msgspec
 
 from headgate.core.call import Principal
+from headgate.core.clock import made_ms
 from headgate.core.errors import BadRequest, ConfigError, Forbidden, Unavailable
 from headgate.core.feedback import Feedback, make_feedback
 from headgate.core.ports import Journal
@@ -24,7 +24,6 @@ from headgate.dialects.fields import read_fields
 from headgate.stores.data import DataDir
 from headgate.stores.database import Reader, open_reader
 
-_ID = re.compile(r"hg_([0-9a-f]{11})[0-9a-f]{16}", re.ASCII)
 _FRESH_MS = 3_600_000
 """How old a call may be that the store does not know yet, before it is called unknown."""
 _AHEAD_MS = 300_000
@@ -223,10 +222,10 @@ class Feedbacks:
 
 def _made_at(call_id: str) -> int:
     """Returns when a call was made, in ms since 1970, as its id says. Raises BadRequest for what is no call's id."""
-    match = _ID.fullmatch(call_id)
-    if match is None:
+    made = made_ms(call_id)
+    if made is None:
         raise _unknown(call_id)
-    return int(match[1], 16)
+    return made
 
 
 def _unknown(call_id: str) -> BadRequest:

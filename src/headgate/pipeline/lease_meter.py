@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from headgate.core.call import Call
 from headgate.core.clock import Clock
 from headgate.core.errors import HeadgateError, Unavailable
-from headgate.core.leases import Ask, Desk, Renewal
+from headgate.core.leases import Ask, Desk, Renewal, forked_away
 from headgate.core.rule import ATTEMPT_UNITS, LimitRule
 from headgate.pipeline.lease import Lease, LeaseWindow
 from headgate.pipeline.local_meter import refusal
@@ -380,10 +380,7 @@ class LeaseMeter:
 
     def _away(self) -> Unavailable:
         if self._forked:
-            return Unavailable(
-                "Limits are counted by the process that this one was forked from; open a gateway in each process.",
-                code="limits_unavailable",
-            )
+            return forked_away()
         return Unavailable(
             "The store of the limits does not answer, and what is leased does not cover this call.",
             code="limits_unavailable",

@@ -208,13 +208,9 @@ def _asks_for_keys(settings: Settings) -> bool:
     if settings.admin_key is not None or not is_loopback(settings.server.host):
         return True
     try:
-        keys = DataDir(settings.data.dir, url=settings.database_url).open_keys(admin_key="")
+        return DataDir(settings.data.dir, url=settings.database_url).has_keys()
     except Unavailable:
         return True
-    try:
-        return not keys.empty
-    finally:
-        keys.close()
 
 
 def _greeting(settings: Settings, url: str) -> str:

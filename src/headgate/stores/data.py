@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from headgate.core.errors import ConfigError
 from headgate.stores.database import ensure_schema, open_engine, sqlite_url
 from headgate.stores.journal.writer import Fsync, JournalWriter
-from headgate.stores.keyring import ADMIN_VARIABLE, KeyRingCache
+from headgate.stores.keyring import ADMIN_VARIABLE, KeyRingCache, any_key
 from headgate.stores.postgres import is_postgres, shown
 
 if TYPE_CHECKING:
@@ -154,6 +154,15 @@ class DataDir:
         if admin_key is None:
             admin_key = os.environ.get(ADMIN_VARIABLE, "")
         return KeyRingCache(self.url, admin_key=admin_key)
+
+    def has_keys(self) -> bool:
+        """Prepares the database, and returns whether a key exists in it, revoked and expired ones counted.
+
+        Raises:
+            Unavailable: the database can not be read.
+        """
+        self.prepare()
+        return any_key(self.url)
 
 
 def _make_private(path: Path) -> None:

@@ -41,6 +41,19 @@ def digest_of(secret: str | bytes) -> bytes:
     return hashlib.sha256(secret.encode() if isinstance(secret, str) else secret).digest()
 
 
+def any_key(url: str) -> bool:
+    """Whether a key exists in a prepared database, revoked and expired ones counted.
+
+    Raises:
+        Unavailable: the database can not be read.
+    """
+    reader = open_reader(url)
+    try:
+        return bool(reader.query(_ANY_SQL))
+    finally:
+        reader.close()
+
+
 class _Snapshot:
     """All keys as of one moment; a row becomes a Principal when its key is first seen."""
 

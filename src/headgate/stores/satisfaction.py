@@ -17,6 +17,7 @@ from headgate.core.errors import BadRequest
 from headgate.stores.feedback_rows import plain_feedback
 from headgate.stores.figures import Figures
 from headgate.stores.query import Filters, conditions, key_names
+from headgate.stores.rollups import DAY_NS, HOUR_NS
 from headgate.stores.schema import calls, feedback
 from headgate.stores.stats import StatsStore
 
@@ -25,8 +26,7 @@ BAD_BELOW = 0.5
 GROUPS = ("hour", "day", "key", "user", "team", "feature", "prompt", "model", "deployment", "label")
 _MOST_VALUES = 100
 """Values of one dimension whose calls are asked of the rollups, one by one."""
-_HOUR_NS, _DAY_NS = 3600 * 10**9, 86_400 * 10**9
-_BUCKETS = {"hour": _HOUR_NS, "day": _DAY_NS}
+_BUCKETS = {"hour": HOUR_NS, "day": DAY_NS}
 _COLUMNS: dict[str, ColumnElement[Any]] = {
     # Written out: Postgres would take a bound number in SELECT and in GROUP BY for two.
     **{name: calls.c.time_ns // literal_column(str(size), BigInteger) for name, size in _BUCKETS.items()},
@@ -166,7 +166,7 @@ class FeedbackStore:
         query = select(start, late, given, scored, func.sum(f.score), bad).select_from(_JOIN)
         # The sum keeps the index of calls by time out of it: judgements are few, and lead to their calls by id.
         made = c.time_ns + literal_column("0", BigInteger)
-        inside = (f.time_ns >= since_ns - _HOUR_NS, made >= since_ns, made < until_ns)
+        inside = (f.time_ns >= since_ns - HOUR_NS, made >= since_ns, made < until_ns)
         query = query.where(*inside).group_by(start, late)
         with self._engine.connect() as connection:
             return [
@@ -248,7 +248,7 @@ def _where(filters: Filters) -> list[ColumnElement[bool]]:
     found = conditions(filters)
     if filters.since_ns is not None:
         # Nobody judges a call before it is made: the index by time serves. An hour for clocks that disagree.
-        found.append(feedback.c.time_ns >= filters.since_ns - _HOUR_NS)
+        found.append(feedback.c.time_ns >= filters.since_ns - HOUR_NS)
     return found
 
 

@@ -91,11 +91,8 @@ class Tails:
         for name in sorted(names[start:] + names[:start], key=lambda name: name.endswith(PAYLOADS)):
             reader = self._open(name)
             if reader is not None:
-                if aside is not None and name.endswith(PAYLOADS):
-                    limit, aside = (
-                        min(limit, batch.size + aside),
-                        None,
-                    )  # Records come first: this is of all that follow
+                if aside is not None and name.endswith(PAYLOADS):  # Records come first: this is of all that follow
+                    limit, aside = min(limit, batch.size + aside), None
                 self._take(name, reader, batch, limit)
         return batch
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import re
 import secrets
 from collections.abc import Collection, Iterable, Sequence
 from typing import TypeVar
 
 from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 
+from headgate.core.clock import made_ms
 from headgate.core.record import Record
 from headgate.stores.database import chunks
 from headgate.stores.rows import is_erased, strip
@@ -27,7 +27,6 @@ KEEP_NS = 400 * 86_400 * 10**9
 """How long an erasure waits for calls that nobody has recorded yet."""
 
 _LOCK = 0x6865616467617465 // 7
-_ID = re.compile(r"hg_([0-9a-f]{11})[0-9a-f]{16}", re.ASCII)
 _T = TypeVar("_T")
 
 
@@ -158,8 +157,8 @@ class Erasures:
     def _is_late(self, id: str) -> bool:
         if not self.newest:
             return False
-        made = _ID.fullmatch(id)
-        return made is None or int(made[1], 16) * 1_000_000 <= self.newest
+        made = made_ms(id)
+        return made is None or made * 1_000_000 <= self.newest
 
     def stored(self, ids: Collection[str]) -> set[str]:
         """Which of these calls are stored, and stripped or about to be."""

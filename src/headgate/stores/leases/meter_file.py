@@ -16,6 +16,7 @@ import weakref
 from pathlib import Path
 
 from headgate.core.errors import Unavailable
+from headgate.core.leases import forked_away
 
 FOLDER = "leases"
 SUFFIX = ".meter"
@@ -65,10 +66,7 @@ class MeterFile:
             Unavailable: the disk, or the file, is full; or it is the file of the process that this one was forked from.
         """
         if self._forked:
-            raise Unavailable(
-                "Limits are counted by the process that this one was forked from; open a gateway in each process.",
-                code="limits_unavailable",
-            )
+            raise forked_away()
         if self._free:
             slot = self._free.pop()
         else:
