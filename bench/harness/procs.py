@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -73,6 +73,19 @@ def stop(proc: subprocess.Popen[bytes], grace: float = 5.0) -> None:
             continue
         if sig == signal.SIGTERM:
             time.sleep(0.1)
+
+
+def wait_gone(find: Callable[[], list[int]], seconds: float) -> None:
+    """Waits until a server's last recorder has gone by itself; ``find`` returns those that are there.
+
+    Raises:
+        BenchError: it has not.
+    """
+    end = time.monotonic() + seconds
+    while find() and time.monotonic() < end:
+        time.sleep(0.1)
+    if find():
+        raise BenchError("the recorder did not go")
 
 
 def wait_port(port: int, proc: subprocess.Popen[bytes], seconds: float, log: pathlib.Path) -> None:

@@ -161,6 +161,22 @@ def save(
     path.write_text(json.dumps(_rounded(result), indent=1, ensure_ascii=False) + "\n")
 
 
+def finish(
+    name: str,
+    title: str,
+    rows: Sequence[Row],
+    found: Sequence[dict[str, Any]],
+    path: pathlib.Path,
+    *,
+    about: str = "",
+    details: Sequence[Row] = (),
+) -> int:
+    """Prints the bars, saves everything (arguments as of ``save``), and returns the exit status of a proof."""
+    print(bar_lines(found))
+    save(name, title, rows, found, path, about=about, details=details)
+    return int(any(one["holds"] is False for one in found))
+
+
 def _rounded(value: Any) -> Any:
     if isinstance(value, float):
         return round(value, 3)

@@ -31,6 +31,7 @@ from harness.procs import (
     stop,
     tail,
     tree,
+    wait_gone,
     wait_port,
     with_words,
 )
@@ -130,11 +131,7 @@ class Gate:
     def stop(self) -> None:
         """Ends the server, and waits until its last recorder has gone by itself."""
         stop(self.proc, 40)
-        end = time.monotonic() + 90
-        while self.recorders() and time.monotonic() < end:
-            time.sleep(0.1)
-        if self.recorders():
-            raise BenchError("the recorder did not go")
+        wait_gone(self.recorders, 90)
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """Asks its store."""

@@ -136,15 +136,13 @@ def main() -> int:
     ]
     about = (
         f"{stored:,} calls of `make demo` over 28 days in SQLite ({size / 1e9:.2f} GB), {judged:,} of them judged; one "
-        f"worker, an admin in headless Chromium on the same machine; each page {len(rows) and args.runs} times."
+        f"worker, an admin in headless Chromium on the same machine; each page {args.runs} times."
     )
-    report.save("console_pages", TITLE, rows, bars, args.output, about=about, details=[{"faults": faults}])
     for row in rows:
         print(
             f"{row['page']:<40} {row['median s']:.2f} s median, {row['slowest s']:.2f} s slowest, {row['faults']} bad"
         )
-    print(report.bar_lines(bars))
-    return 0 if all(one["holds"] for one in bars) else 1
+    return report.finish("console_pages", TITLE, rows, bars, args.output, about=about, details=[{"faults": faults}])
 
 
 if __name__ == "__main__":

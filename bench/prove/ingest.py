@@ -231,9 +231,8 @@ def main() -> int:
     found = bars(rows)
     for one in rows:
         print("\n".join(f"{k}: {round(v, 1) if isinstance(v, float) else v}" for k, v in one.items()), "\n")
-    print(report.bar_lines(found))
-    report.save("ingest", TITLE, rows, found, args.output, about=(__doc__ or "").split("\n\n")[1], details=details)
-    return int(any(b["holds"] is False for b in found))
+    about = (__doc__ or "").split("\n\n")[1]
+    return report.finish("ingest", TITLE, rows, found, args.output, about=about, details=details)
 
 
 if __name__ == "__main__":

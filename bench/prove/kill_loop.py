@@ -39,6 +39,7 @@ from harness.procs import (
     stop,
     tail,
     tree,
+    wait_gone,
     wait_port,
     with_words,
 )
@@ -161,11 +162,7 @@ class Gate:
     def stop(self) -> None:
         """Ends the server, and waits until its last recorder has gone by itself."""
         stop(self.proc, 30)
-        end = time.monotonic() + 60
-        while self.recorders() and time.monotonic() < end:
-            time.sleep(0.1)
-        if self.recorders():
-            raise BenchError("the recorder did not go")
+        wait_gone(self.recorders, 60)
 
 
 async def killing(find: Callable[[], list[int]], wanted: int, count: int, chance: random.Random) -> list[int]:

@@ -170,11 +170,9 @@ def conclude(field: Sequence[Gate], rounds: list[tuple[list[float], list[float]]
             bars.append(report.bar(f"CPU per request of {gate.title}", f"≤ {BAR_US} µs", text, high <= BAR_US))
     for row in rows:
         print(row)
-    print(report.bar_lines(bars))
     about = (__doc__ or "").split("\n\n")[1].strip()
     about += f" {len(rounds)} rounds, samples of {args.seconds:g} s."
-    report.save("limits_cost", TITLE, rows, bars, args.output, about=about)
-    return int(not all(bar["holds"] for bar in bars))
+    return report.finish("limits_cost", TITLE, rows, bars, args.output, about=about)
 
 
 def main() -> int:

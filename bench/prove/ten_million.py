@@ -358,11 +358,10 @@ def main() -> int:
         f"{len(millions.PLACES)} models. Sums that cross dimensions read calls and have no bar. "
         f"Before: {before}; after: {millions.calibration()}."
     )
-    report.save("ten_million", TITLE, rows, held, args.output, about=about.replace("\n", " "), details=_short(details))
     for row in rows:
         print("  ".join(f"{k}: {round(v, 1) if isinstance(v, float) else v}" for k, v in row.items()))
-    print(report.bar_lines(held))
-    return int(any(one["holds"] is False for one in held))
+    about = about.replace("\n", " ")
+    return report.finish("ten_million", TITLE, rows, held, args.output, about=about, details=_short(details))
 
 
 def _count(folder: pathlib.Path) -> int:

@@ -249,11 +249,9 @@ def main() -> int:
             held.append(report.bar(what, f"≤ {BAR} ms", f"{row['p95 ms']:.0f} ms", row["p95 ms"] <= BAR))
     about = (__doc__ or "").split("\n\n")[1].replace("\n", " ")
     about = f"{about} {stored:,} calls with payloads. Before: {before}; after: {millions.calibration()}."
-    report.save("text_search", TITLE, rows, held, args.output, about=about, details=slowest(details))
     for row in rows:
         print("  ".join(f"{k}: {round(v, 1) if isinstance(v, float) else v}" for k, v in row.items()))
-    print(report.bar_lines(held))
-    return int(any(one["holds"] is False for one in held))
+    return report.finish("text_search", TITLE, rows, held, args.output, about=about, details=slowest(details))
 
 
 def measure(folder: pathlib.Path, stores: list[str], rounds: int) -> tuple[list[Any], list[Any], int]:

@@ -162,9 +162,8 @@ def main() -> int:
     ]
     for one in rows:
         print("\n".join(f"{k}: {round(v, 1) if isinstance(v, float) else v}" for k, v in one.items()), "\n")
-    print(report.bar_lines(found))
-    report.save("traces", TITLE, rows, found, args.output, about=(__doc__ or "").split("\n\n")[1], details=samples)
-    return int(any(one["holds"] is False for one in found))
+    about = (__doc__ or "").split("\n\n")[1]
+    return report.finish("traces", TITLE, rows, found, args.output, about=about, details=samples)
 
 
 if __name__ == "__main__":

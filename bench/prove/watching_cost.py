@@ -236,11 +236,9 @@ def conclude(field: list[Gate], rounds: list[list[tuple[float, float]]], args: a
             bars.append(report.bar(title, f"≤ {RATIO}", f"{row[f'{unit}_times']:.3f}", row[f"{unit}_times"] <= RATIO))
     for row in rows:
         print({name: round(value, 2) if isinstance(value, float) else value for name, value in row.items()})
-    print(report.bar_lines(bars))
     about = (__doc__ or "").split("\n\n")[1].strip()
     about += f" Medians of {args.rounds} rounds of {args.seconds:g} s each."
-    report.save("watching_cost", TITLE, rows, bars, args.output, about=about)
-    return int(not all(bar["holds"] for bar in bars))
+    return report.finish("watching_cost", TITLE, rows, bars, args.output, about=about)
 
 
 def main() -> int:
