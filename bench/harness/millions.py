@@ -40,6 +40,8 @@ PLACES = {
 }
 _RATES = {"openai": Rates(2_000_000_000, 8_000_000_000), "anthropic": Rates(3_000_000_000, 15_000_000_000)}
 _CHEAP = Rates(50_000_000, 100_000_000)
+_NAMED = {"openai": (32, "-2025-04-14"), "anthropic": (24, "-20250929")}
+"""How long their ids of requests are, and what they call a model more than its name; others tell neither."""
 _FAULTS = (("failed", 502, "server_error"), ("failed", 504, "timeout"), ("failed", 429, "rate_limited"))
 _COPIED = (calls, minutes, hours, days, rollup_shards)
 
@@ -84,10 +86,10 @@ def _call(id: str, time_ns: int, draw: random.Random) -> Record:
     if outcome != "refused":
         first, other = PLACES[model]
         if some() < 0.02:
-            attempts = [_attempt(first, "failed", 503, "overloaded", 0, duration // 4, None)]
+            attempts = [_attempt(first, "failed", 503, "overloaded", 0, duration // 4, None, draw)]
             first = other
         begun = duration // 3
-        attempts.append(_attempt(first, outcome, status, error, begun, duration, None if error else usage))
+        attempts.append(_attempt(first, outcome, status, error, begun, duration, None if error else usage, draw))
     answered = outcome == "completed"
     user, team = int(USERS * some() * some()), int(some() * TEAMS)
     return Record(
@@ -119,12 +121,24 @@ def _call(id: str, time_ns: int, draw: random.Random) -> Record:
 
 
 def _attempt(
-    place: str, outcome: str, status: int, error: str, began: int, ended: int, usage: Usage | None
+    place: str,
+    outcome: str,
+    status: int,
+    error: str,
+    began: int,
+    ended: int,
+    usage: Usage | None,
+    draw: random.Random,
 ) -> AttemptRecord:
     provider, _, model = place.partition("/")
     rates = _RATES.get(provider, _CHEAP)
     made = AttemptRecord(place, provider, model, 80, began, ended, outcome, status, error, sent=True)
     made.usage, made.rates, made.cost = usage, rates, 0 if usage is None else rates.cost(usage)
+    made.max_tokens = 4096
+    if usage is not None:
+        length, dated = _NAMED.get(provider, (0, ""))
+        made.upstream_id = f"req_{draw.getrandbits(4 * length):0{length}x}" if length else ""
+        made.upstream_model = model + dated
     return made
 
 

@@ -33,7 +33,7 @@ from harness.spending import Gate, Load, Sim, stand, stop
 from harness.trips import TripCounter
 from tests.postgres import Postgres
 
-from headgate.stores.rows import billed_attempts
+from headgate.stores.rows import COLUMNS, to_record
 
 TITLE = "Budgets that hold: never over, nothing leaks, outages"
 BUDGET = 1_000_000_000
@@ -173,8 +173,8 @@ def kills(args: argparse.Namespace) -> dict[str, Any]:
 
 def estimated_costs(gate: Gate) -> int:
     """Nano-dollars of attempts whose usage nobody reported."""
-    details = [row[0] for row in gate.rows("SELECT detail FROM calls WHERE cost > 0")]
-    attempts = [attempt for detail in details for attempt in billed_attempts(bytes(detail))]
+    rows = gate.rows(f"SELECT {', '.join(COLUMNS)} FROM calls WHERE cost > 0")
+    attempts = [attempt for row in rows for attempt in to_record(dict(zip(COLUMNS, row, strict=True))).attempts]
     return sum(attempt.cost or 0 for attempt in attempts if attempt.usage is not None and attempt.usage.estimated)
 
 

@@ -15,11 +15,11 @@ from sqlalchemy import BigInteger, ColumnElement, Engine, case, func, literal_co
 
 from headgate.core.rule import LimitRule
 from headgate.stores.budgets import Budget, list_budgets
+from headgate.stores.detail import attempts_of
 from headgate.stores.figures import Figures
 from headgate.stores.limits import list_limits
 from headgate.stores.query import LATE_NUMBERS, Filters, conditions, key_names
 from headgate.stores.rollups import HOUR_NS, MINUTE_NS
-from headgate.stores.rows import attempts_of
 from headgate.stores.satisfaction import COUNTS_FEEDBACK
 from headgate.stores.schema import calls, feedback
 from headgate.stores.stats import StatsStore

@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 
 from headgate.core.price import Rates
-from headgate.core.record import LOAD_TAG, AttemptRecord, Record
+from headgate.core.record import LOAD_TAG, RECORD_VERSION, AttemptRecord, Record
 from headgate.core.usage import Usage
+from headgate.stores.detail import encode_detail, has_note, read_detail
 
 COLUMNS = (
     "id",
@@ -55,29 +56,6 @@ _WIDE = frozenset({"time_ns", "first_content_us", "duration_us", "cost", "lost_c
 _SMALL = frozenset({"status", "unpriced"})
 
 
-class Detail(msgspec.Struct, array_like=True):
-    """What of a Record has no column. New fields go at the end with a default: old rows must still be read."""
-
-    version: int
-    key_name: str
-    priority: str
-    fault: str
-    error_message: str
-    wire_finish: str
-    usage: Usage | None
-    attempts: list[AttemptRecord]
-    winner: int
-    request_bytes: int
-    response_bytes: int
-    max_tokens: int
-    lost: list[str]
-    payloads: str
-    notes: dict[str, Any]
-    parent: str = ""
-
-
-_encode_detail = msgspec.msgpack.Encoder().encode
-_decode_detail = msgspec.msgpack.Decoder(Detail).decode
 _encode_tags = msgspec.json.Encoder(order="sorted").encode
 
 
@@ -119,61 +97,12 @@ def to_row(record: Record) -> tuple[Any, ...]:
         None if usage is None else usage.cached,
         record.first_content_us,
         record.duration_us,
-        _encode_detail(_detail_of(record)),
+        encode_detail(record),
         record.cost,
         lost_cost,
         sum([attempt.unpriced for attempt in attempts]) or None,
         record.prompt or None,
     )
-
-
-def _is_winners(record: Record) -> bool:
-    """Whether the call's usage is the answering attempt's, and so need not be kept twice."""
-    return 0 <= record.winner < len(record.attempts) and record.usage == record.attempts[record.winner].usage
-
-
-def _shorten(attempt: AttemptRecord) -> AttemptRecord:
-    """Leaves out provider and model where the deployment's name says them: they are 20 bytes of every call."""
-    if attempt.deployment != f"{attempt.provider}/{attempt.model}":
-        return attempt
-    return msgspec.structs.replace(attempt, provider="", model="")
-
-
-def _read_detail(data: bytes) -> Detail:
-    """Decodes a row's detail and fills in what was left out."""
-    detail = _decode_detail(data)
-    for attempt in detail.attempts:
-        if not attempt.provider and not attempt.model:
-            attempt.provider, _, attempt.model = attempt.deployment.partition("/")
-    if detail.usage is None and 0 <= detail.winner < len(detail.attempts):
-        detail.usage = detail.attempts[detail.winner].usage
-    return detail
-
-
-def _detail_of(record: Record) -> Detail:
-    return Detail(
-        record.version,
-        record.key_name,
-        record.priority,
-        record.fault,
-        record.error_message,
-        record.wire_finish,
-        None if _is_winners(record) else record.usage,
-        [_shorten(attempt) for attempt in record.attempts],
-        record.winner,
-        record.request_bytes,
-        record.response_bytes,
-        record.max_tokens,
-        record.lost,
-        record.payloads,
-        record.notes,
-        _shorten_parent(record),
-    )
-
-
-def _shorten_parent(record: Record) -> str:
-    """Leaves the trace id out where the call's trace says it."""
-    return record.parent.removeprefix(record.trace) if record.trace else record.parent
 
 
 def _others(attempts: list[AttemptRecord], deployment: str | None) -> str | None:
@@ -184,11 +113,11 @@ def _others(attempts: list[AttemptRecord], deployment: str | None) -> str | None
 
 def to_record(row: Mapping[str, Any]) -> Record:
     """Returns a row of ``calls`` as the Record that it was made of; what a cut was lost in the row stays lost."""
-    detail = _read_detail(row["detail"])
+    detail = read_detail(row)
     return Record(
         row["id"],
         row["time_ns"],
-        detail.version,
+        RECORD_VERSION,
         row["key_id"],
         detail.key_name,
         row["user_id"] or "",
@@ -221,33 +150,13 @@ def to_record(row: Mapping[str, Any]) -> Record:
         detail.notes,
         row["cost"],
         row["prompt"] or "",
-        _parent(row, detail),
+        detail.parent,
     )
-
-
-def _parent(row: Mapping[str, Any], detail: Detail) -> str:
-    return f"{row['trace'] or ''}{detail.parent}" if detail.parent.startswith("-") else detail.parent
-
-
-def attempts_of(detail: bytes) -> list[AttemptRecord]:
-    """Returns the attempts in a row's ``detail``."""
-    return _read_detail(detail).attempts
 
 
 def is_erased(detail: bytes) -> bool:
     """Whether a row's ``detail`` is that of a call that was stripped of its person (see ``strip``)."""
-    return ERASED in _decode_detail(detail).notes
-
-
-def billed_attempts(detail: bytes) -> list[AttemptRecord]:
-    """Returns the attempts in a row's ``detail`` that cost something, or may have."""
-    return [attempt for attempt in _read_detail(detail).attempts if attempt.cost or attempt.unpriced]
-
-
-def paid_elsewhere(detail: bytes, deployment: str | None) -> list[tuple[str, int]]:
-    """Returns deployment and cost of the attempts that cost something at others than the row's ``deployment``."""
-    attempts = _read_detail(detail).attempts
-    return [(one.deployment, one.cost) for one in attempts if one.cost and one.deployment != deployment]
+    return has_note(detail, ERASED)
 
 
 def strip(record: Record) -> None:
@@ -266,45 +175,6 @@ def strip(record: Record) -> None:
         attempt.lost = []
 
 
-class _Try(msgspec.Struct, array_like=True):
-    """The beginning of an ``AttemptRecord``."""
-
-    deployment: str
-    provider: str
-    model: str
-    started_us: int
-    first_content_us: int
-    ended_us: int
-    outcome: str
-
-
-class _Tries(msgspec.Struct, array_like=True):
-    """The beginning of a ``Detail``."""
-
-    version: int
-    key_name: str
-    priority: str
-    fault: str
-    error_message: str
-    wire_finish: str
-    usage: msgspec.Raw
-    attempts: list[_Try]
-    winner: int
-
-
-_decode_tries = msgspec.msgpack.Decoder(_Tries).decode
-
-
-def tries_of(detail: bytes, deployment: str | None) -> tuple[int, int]:
-    """Returns how many attempts were really made, and 1 where another deployment answered than the first one tried.
-
-    As ``figures.facts_of`` counts them, of a row's ``detail`` and ``deployment``; at a fraction of a Record's cost.
-    """
-    tries = _decode_tries(detail)
-    made = sum([one.outcome != "skipped" for one in tries.attempts])
-    return made, int(0 < tries.winner < len(tries.attempts) and deployment != tries.attempts[0].deployment)
-
-
 def fit_row(row: tuple[Any, ...]) -> tuple[Any, ...]:
     """Returns a row that a strict database refused, its integers and words cut to what every column can hold."""
     return tuple(_fit(name, value) for name, value in zip(COLUMNS, row, strict=True))
@@ -321,7 +191,7 @@ def _fit(name: str, value: Any) -> Any:
 
 def to_story(row: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a row of ``calls`` as the whole story of its call, in plain values that JSON can hold."""
-    detail = _read_detail(row["detail"])
+    detail = read_detail(row)
     attempts = [msgspec.structs.asdict(attempt) for attempt in detail.attempts]
     for attempt in attempts:
         attempt["usage"] = _plain(attempt["usage"])
@@ -358,7 +228,7 @@ def to_story(row: Mapping[str, Any]) -> dict[str, Any]:
         "prompt": row["prompt"],
         "tags": msgspec.json.decode(row["tags"], type=dict[str, str]) if row["tags"] else {},
         "trace": row["trace"],
-        "parent": _parent(row, detail) or None,
+        "parent": detail.parent or None,
         "session": row["session"],
         "priority": detail.priority,
         "request_bytes": detail.request_bytes,

@@ -15,9 +15,9 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, Engine, func, lite
 
 from headgate.core.errors import BadRequest
 from headgate.core.record import AttemptRecord
+from headgate.stores.detail import billed_attempts, paid_elsewhere
 from headgate.stores.query import Filters, conditions, key_names
 from headgate.stores.rollups import DAY_NS, clean_word
-from headgate.stores.rows import billed_attempts, paid_elsewhere
 from headgate.stores.schema import calls
 from headgate.stores.sums import SUMMED, add_up, billed, plan_of, several, unpriced
 from headgate.stores.view import EVER, View

@@ -13,10 +13,10 @@ import msgspec
 from sqlalchemy import BigInteger, ColumnElement, Connection, case, func, literal_column, or_, select
 
 from headgate.stores.backlog import is_behind
+from headgate.stores.detail import paid_elsewhere, tries_of
 from headgate.stores.figures import COUNTS, NO_TEXT
 from headgate.stores.query import conditions
 from headgate.stores.rollups import MINUTE_NS, clean_word
-from headgate.stores.rows import paid_elsewhere, tries_of
 from headgate.stores.schema import calls, days
 from headgate.stores.spans import WIDTHS, Cover, Piece, cover
 from headgate.stores.view import EVER, PLACES, View
