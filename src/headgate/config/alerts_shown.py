@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from headgate.config.alerts import ONLY, RECEIVERS_OWN
+from headgate.config.alert_plan import ONLY, RECEIVERS_OWN
 from headgate.config.checks import is_reference
 from headgate.config.nodes import join
 from headgate.config.units import show_seconds

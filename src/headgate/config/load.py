@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from headgate.config.alerts import AlertsConfig, read_alerts
+from headgate.config.alert_plan import read_alerts
+from headgate.config.alerts import AlertsConfig
 from headgate.config.keyhole import Keyhole
 from headgate.config.ledger import Ledger, Origin
 from headgate.config.nodes import Node, Problem

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from headgate.config.alerts import read_alerts
+from headgate.config.alert_plan import read_alerts
 from headgate.config.checks import is_reference
 from headgate.config.keyhole import Keyhole
 from headgate.config.ledger import Ledger, Origin
