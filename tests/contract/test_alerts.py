@@ -19,13 +19,15 @@ from headgate.core.rule import LimitRule
 from headgate.core.usage import Usage
 from headgate.observe.alerts.message import read_message
 from headgate.observe.alerts.watch import AlertWatch
-from headgate.stores.alerts import CLAIM_NS, GIVE_UP_NS, AlertStore, add_silence, add_test, end_silence
+from headgate.stores.alert_silences import add_silence, end_silence
+from headgate.stores.alerts import AlertStore
 from headgate.stores.allowance import LimitSpec
 from headgate.stores.audit import list_entries
 from headgate.stores.change import changing
 from headgate.stores.data import DataDir
 from headgate.stores.ingest import Ingest
 from headgate.stores.limits import set_limit
+from headgate.stores.outbox import CLAIM_NS, GIVE_UP_NS, Outbox, add_test
 from headgate.stores.schema import alert_deliveries, alert_events, alert_states, calls, days, feedback, hours, minutes
 
 NS = 10**9
@@ -258,7 +260,7 @@ def put(engine: Engine, event: AlertEvent, *receivers: str) -> None:
 
 def test_what_is_announced_is_the_callers_to_deliver(engine: Engine) -> None:
     """Nobody else takes it meanwhile; if the caller is killed, a recorder does after a minute."""
-    outbox = AlertStore(engine)
+    outbox = Outbox(engine)
     (mine,) = outbox.announce(event("c_0"), "{}", ["ops"], NOW)
     assert outbox.due(NOW) == set()
     assert outbox.due(NOW + CLAIM_NS) == {"ops"}
@@ -269,7 +271,7 @@ def test_what_is_announced_is_the_callers_to_deliver(engine: Engine) -> None:
 
 def test_the_outbox_delivers_at_least_once(engine: Engine) -> None:
     """A claim is one deliverer's for a minute; what was not noted as done is due again, with the same id."""
-    outbox = AlertStore(engine)
+    outbox = Outbox(engine)
     for _ in range(2):
         put(engine, event("a_0"), "ops", "mail")
     assert outbox.due(NOW) == {"ops", "mail"}
@@ -286,7 +288,7 @@ def test_the_outbox_delivers_at_least_once(engine: Engine) -> None:
 
 def test_a_delivery_that_fails_is_tried_later_and_given_up_after_a_day(engine: Engine) -> None:
     """Waits grow; the history says how each stands."""
-    outbox = AlertStore(engine)
+    outbox = Outbox(engine)
     put(engine, event("b_0"), "ops")
     now, tries = NOW, 0
     while (taken := outbox.claim(["ops"], now)) is not None:
@@ -325,7 +327,7 @@ def test_what_is_told_says_it_all(engine: Engine) -> None:
     """The message names rule, subject, value, bound and moment, in words and numbers, and shows keys by their names."""
     store(engine, *(failed(key_id="key_9", user="x\r\ny") for _ in range(4)))
     look(engine, rule("error_rate", by="user", severity="critical", description="Call Ann."))
-    (past,) = AlertStore(engine).history(10)
+    (past,) = Outbox(engine).history(10)
     message = read_message(past.message)
     facts: Mapping[str, Any] = msgspec.to_builtins(message)
     expected = {"event": "fired", "rule": "error_rate", "severity": "critical", "value": 1.0, "threshold": 0.5}

@@ -59,10 +59,10 @@ def history(config: str | None, data: str | None, form: str, limit: int, rule: s
     """List what was told, newest first, and whether it arrived."""
     from headgate.cli.registry import open_store
     from headgate.observe.alerts.message import read_message
-    from headgate.stores.alerts import AlertStore
+    from headgate.stores.outbox import Outbox
 
     with open_store(config, data) as engine:
-        past = AlertStore(engine).history(limit, rule=rule)
+        past = Outbox(engine).history(limit, rule=rule)
     if form == "jsonl":
         show_lines(
             {**msgspec.to_builtins(read_message(one.message)), "told": msgspec.to_builtins(one.told)} for one in past
@@ -113,7 +113,8 @@ def test(config: str | None, data: str | None, rule: str, only: tuple[str, ...])
     from headgate.cli.registry import open_store
     from headgate.observe.alerts.courier import deliver
     from headgate.observe.alerts.message import render, trial_of
-    from headgate.stores.alerts import AlertStore, unknown_rule
+    from headgate.stores.alert_silences import unknown_rule
+    from headgate.stores.outbox import Outbox
 
     plan = _plan(config, data)
     if plan is None:
@@ -128,9 +129,9 @@ def test(config: str | None, data: str | None, rule: str, only: tuple[str, ...])
     told = {receiver.name: receiver for receiver in plan.receivers if receiver.name in (only or tried.receivers)}
     failed = 0
     with open_store(config, data, create=True) as engine:
-        store = AlertStore(engine)
-        for delivery in store.announce(event, render(tried, event), list(told), time.time_ns()):
-            wrong = deliver(store, told[delivery.receiver], delivery, time.time_ns)
+        outbox = Outbox(engine)
+        for delivery in outbox.announce(event, render(tried, event), list(told), time.time_ns()):
+            wrong = deliver(outbox, told[delivery.receiver], delivery, time.time_ns)
             print(f"{delivery.receiver}: {wrong or 'delivered'}")
             failed += bool(wrong)
     print(f"test {event.id} by {actor()}")

@@ -8,6 +8,7 @@ from headgate.console.page import Page, View, Visit
 from headgate.core.alert import AlertPlan, AlertRule, AlertState
 from headgate.observe.alerts.message import describe, read_message, show_span, show_value
 from headgate.stores.alerts import AlertStore
+from headgate.stores.outbox import Outbox
 
 _ROWS = 50
 _FIRING = 3
@@ -16,7 +17,7 @@ _FIRING = 3
 def _show(visit: Visit) -> View:
     store, plan = AlertStore(visit.desk.engine), visit.desk.core.settings.alerts
     before = visit.query.number("before", 0, 1) or None
-    past = store.history(_ROWS, before_ns=before)
+    past = Outbox(visit.desk.engine).history(_ROWS, before_ns=before)
     data = {
         "rules": []
         if plan is None

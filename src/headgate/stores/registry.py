@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 
 from headgate.core.alert import AlertEvent, AlertPlan, Silence
 from headgate.core.errors import BadRequest
-from headgate.stores import alerts, budgets, keys, limits, people
+from headgate.stores import alert_silences, budgets, keys, limits, outbox, people
 from headgate.stores.allowance import LimitSpec
 from headgate.stores.budgets import Budget, Holder, WrittenOff
 from headgate.stores.change import Change, Once, changing
@@ -265,21 +265,21 @@ class Registry:
     # alerts
 
     def silence(self, plan: AlertPlan | None, rule: str, subject: str, until: str, reason: str) -> Silence:
-        """Silences alerts. Raises as ``alerts.add_silence``; ``until`` as ``words.parse_end``."""
+        """Silences alerts. Raises as ``alert_silences.add_silence``; ``until`` as ``words.parse_end``."""
 
         def add(change: Change) -> Silence:
             end = parse_end(until, change.now_ns, "until")
-            return alerts.add_silence(change, plan, rule, subject, end, reason, self._actor)
+            return alert_silences.add_silence(change, plan, rule, subject, end, reason, self._actor)
 
         return self._change(add, Silence)
 
     def unsilence(self, word: str) -> list[Silence]:
-        """Ends silences by id or rule. Raises as ``alerts.end_silence``."""
-        return self._change(lambda change: alerts.end_silence(change, word), list[Silence])
+        """Ends silences by id or rule. Raises as ``alert_silences.end_silence``."""
+        return self._change(lambda change: alert_silences.end_silence(change, word), list[Silence])
 
     def try_alert(self, event: AlertEvent, message: str, receivers: Sequence[str]) -> AlertEvent:
         """Puts a test into the outbox, for the recorder to deliver."""
-        return self._change(lambda change: alerts.add_test(change, event, message, receivers), AlertEvent)
+        return self._change(lambda change: outbox.add_test(change, event, message, receivers), AlertEvent)
 
     # how
 

@@ -10,25 +10,25 @@ from collections.abc import Callable
 from sqlalchemy.exc import SQLAlchemyError
 
 from headgate.core.alert import AlertPlan, Receiver
-from headgate.stores.alerts import AlertStore, Delivery
+from headgate.stores.outbox import Delivery, Outbox
 
 _log = logging.getLogger("headgate.alerts")
 
 
-def deliver(store: AlertStore, receiver: Receiver, delivery: Delivery, time_ns: Callable[[], int]) -> str:
+def deliver(outbox: Outbox, receiver: Receiver, delivery: Delivery, time_ns: Callable[[], int]) -> str:
     """Delivers one message and notes how that went. Returns "", or why it was not taken."""
     from headgate.observe.alerts.receivers.send import DeliveryError, send
 
     try:
         send(receiver, delivery.message, time_ns() // 1_000_000_000)
     except DeliveryError as error:
-        again = store.failed(delivery, str(error), time_ns())
+        again = outbox.failed(delivery, str(error), time_ns())
         # Said at the first try and the last one: in between the outbox tells.
         if delivery.attempts == 1 or not again:
             what = "will be tried again" if again else "is given up after a day"
             _log.error("alert %s for %s %s: %s", delivery.event_id, receiver.name, what, error)
         return str(error)
-    store.delivered(delivery, time_ns())
+    outbox.delivered(delivery, time_ns())
     return ""
 
 
@@ -40,18 +40,18 @@ class Couriers:
         self._threads: dict[str, threading.Thread] = {}
         self._stopping = threading.Event()
 
-    def dispatch(self, store: AlertStore, plan: AlertPlan) -> None:
+    def dispatch(self, outbox: Outbox, plan: AlertPlan) -> None:
         """Starts a courier for each receiver of the plan that something is due for; costs one query where nothing is.
 
         Raises:
             sqlalchemy.exc.SQLAlchemyError: the database is away.
         """
-        due = store.due(self._time_ns())
+        due = outbox.due(self._time_ns())
         for receiver in plan.receivers:
             running = self._threads.get(receiver.name)
             if receiver.name in due and (running is None or not running.is_alive()):
                 thread = threading.Thread(
-                    target=self._carry, args=(store, receiver), name=f"headgate-alerts-{receiver.name}", daemon=True
+                    target=self._carry, args=(outbox, receiver), name=f"headgate-alerts-{receiver.name}", daemon=True
                 )
                 self._threads[receiver.name] = thread
                 thread.start()
@@ -69,13 +69,13 @@ class Couriers:
         for thread in self._threads.values():
             thread.join(max(0.0, until - time.monotonic()))
 
-    def _carry(self, store: AlertStore, receiver: Receiver) -> None:
+    def _carry(self, outbox: Outbox, receiver: Receiver) -> None:
         try:
             while not self._stopping.is_set():
-                delivery = store.claim([receiver.name], self._time_ns())
+                delivery = outbox.claim([receiver.name], self._time_ns())
                 if delivery is None:
                     return
-                deliver(store, receiver, delivery, self._time_ns)
+                deliver(outbox, receiver, delivery, self._time_ns)
         except SQLAlchemyError as error:
             cause = getattr(error, "orig", None) or error
             _log.error("alerts for %s wait, the database does not answer: %s", receiver.name, type(cause).__name__)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from headgate.core.alert import AlertPlan
     from headgate.observe.alerts.courier import Couriers
     from headgate.observe.alerts.watch import AlertWatch
+    from headgate.stores.outbox import Outbox
 
 _log = logging.getLogger("headgate.alerts")
 _TICK_S = 0.5
@@ -64,11 +65,11 @@ class AlertDuty:
             self._read_plan()
             if self._plan is None:
                 return 0.0
-            watch, couriers = self._open()
+            watch, couriers, outbox = self._open()
             if time.monotonic() >= due:
                 due = time.monotonic() + self._plan.every
                 watch.look(time.time_ns())
-            couriers.dispatch(watch.store, self._plan)
+            couriers.dispatch(outbox, self._plan)
         except Exception as error:  # a database may fail in any way; the alerts wait, and are tried again
             self._complaints.say("alerts wait", error)
             self._let_go()
@@ -82,9 +83,10 @@ class AlertDuty:
             self._seen = now
             self._watch = None
 
-    def _open(self) -> tuple[AlertWatch, Couriers]:
+    def _open(self) -> tuple[AlertWatch, Couriers, Outbox]:
         from headgate.observe.alerts.courier import Couriers
         from headgate.observe.alerts.watch import AlertWatch
+        from headgate.stores.outbox import Outbox
 
         assert self._plan is not None
         engine = self._store.open()
@@ -93,7 +95,7 @@ class AlertDuty:
             self._engine = engine
         if self._couriers is None:
             self._couriers = Couriers()
-        return self._watch, self._couriers
+        return self._watch, self._couriers, Outbox(engine)
 
     def _let_go(self) -> None:
         self._watch = self._engine = None

@@ -28,7 +28,7 @@ class AlertWatch:
     """
 
     def __init__(self, engine: Engine, owner: str, plan: AlertPlan) -> None:
-        self.store = AlertStore(engine, owner)
+        self._store = AlertStore(engine, owner)
         self._plan = plan
         self._readings = CallReadings(engine, plan.limits, leased=plan.leased)
         self._evaluator = Evaluator(self._readings)
@@ -42,7 +42,7 @@ class AlertWatch:
         """
         ttl = int((_LEASE_S + 3 * self._plan.every) * _NS)
         self._readings.mark(now_ns)
-        held = self.store.hold([rule.name for rule in self._plan.rules], now_ns, ttl)
+        held = self._store.hold([rule.name for rule in self._plan.rules], now_ns, ttl)
         events: list[AlertEvent] = []
         for rule in self._plan.rules:
             if rule.name not in held:
@@ -52,11 +52,11 @@ class AlertWatch:
             if rule.by == "key" or rule.kind == "budget":
                 names = self._names(readings)
 
-            events += self.store.apply(rule, readings, now_ns, functools.partial(render, rule, names=names))
+            events += self._store.apply(rule, readings, now_ns, functools.partial(render, rule, names=names))
         if now_ns - self._cleaned > 3600 * _NS:
             self._cleaned = now_ns
-            self.store.forget_rules([rule.name for rule in self._plan.rules], now_ns)
-            self.store.forget_old(now_ns - _KEEP_NS)
+            self._store.forget_rules([rule.name for rule in self._plan.rules], now_ns)
+            self._store.forget_old(now_ns - _KEEP_NS)
         return events
 
     def _names(self, readings: Sequence[Reading]) -> dict[str, str]:

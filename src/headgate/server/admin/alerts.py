@@ -12,7 +12,9 @@ from msgspec import Meta
 from headgate.core.alert import AlertState, Silence
 from headgate.observe.alerts.message import read_message, render, trial_of
 from headgate.server.admin.route import MOST, PAGE, Ask, Route, moment, moment_or_none
-from headgate.stores.alerts import AlertStore, Past, Told, unknown_rule
+from headgate.stores.alert_silences import unknown_rule
+from headgate.stores.alerts import AlertStore
+from headgate.stores.outbox import Outbox, Past, Told
 
 
 class Breach(msgspec.Struct):
@@ -130,7 +132,7 @@ def _breach(state: AlertState) -> Breach:
 
 def _history(ask: Ask) -> AlertNotices:
     query = ask.query
-    past = AlertStore(ask.desk.engine).history(query.limit, rule=query.rule, before_ns=query.before)
+    past = Outbox(ask.desk.engine).history(query.limit, rule=query.rule, before_ns=query.before)
     return AlertNotices([_notice(one) for one in past], past[-1].event.time_ns if len(past) == query.limit else None)
 
 
