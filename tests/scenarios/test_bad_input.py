@@ -218,6 +218,18 @@ def test_a_wrong_path_or_method(gate: Gateway, method: str, path: str, status: i
     assert b'"error"' in answer
 
 
+@pytest.mark.parametrize("path", ["/v1/models/nope", "/v1/files", "/v1/messages/batches"])
+def test_an_anthropic_client_is_refused_in_its_own_shape(gate: Gateway, path: str) -> None:
+    """Whatever it asks for that is not here, its SDK finds a `not_found_error` where it looks for one."""
+    answer = gate.raw(
+        b"GET %b HTTP/1.1\r\nhost: x\r\nconnection: close\r\nanthropic-version: 2023-06-01\r\n"
+        b"authorization: Bearer %b\r\n\r\n" % (path.encode(), gate.key.encode())
+    )
+    assert answer.startswith(b"HTTP/1.1 404")
+    error = json.loads(answer.partition(b"\r\n\r\n")[2])
+    assert (error["type"], error["error"]["type"]) == ("error", "not_found_error")
+
+
 def test_a_keyless_gateway_refuses_browsers_of_other_sites(
     upstream: Callable[[Script], Upstream], gateway: Callable[..., Gateway]
 ) -> None:

@@ -18,6 +18,7 @@ from headgate.server.feedback import PATH as FEEDBACK
 from headgate.server.feedback import FeedbackSurface
 from headgate.server.guard import Guard, Limits
 from headgate.server.intake import check_content, read_settings
+from headgate.server.nowhere import nothing_at
 from headgate.server.respond import StreamWriter, render_error, send_json, send_unary
 from headgate.server.status import status_of
 from headgate.transport.retire import Retirement
@@ -240,7 +241,8 @@ class App:
             return await send_json(caller, 200 if ready else 503, shown.encode())
         if core is None:
             return await send_json(caller, 503, _GONE)
-        face = core.dialects["anthropic" if path.startswith("/v1/messages") else "openai_chat"]
+        theirs = path.startswith("/v1/messages") or b"anthropic-version" in caller.headers
+        face = core.dialects["anthropic" if theirs else "openai_chat"]
         try:
             if path == _MODELS or path.startswith(_MODELS + "/"):
                 if method not in ("GET", "HEAD"):
@@ -252,7 +254,7 @@ class App:
                 return await self._estimates.serve(caller, core, self.limits)
             if path == FEEDBACK:
                 return await self._feedback.serve(caller, core, self.limits)
-            raise BadRequest(f"There is nothing at {path[:100]}.", code="unknown_path")
+            raise nothing_at(path, (*_PATHS, _MODELS))
         except HeadgateError as error:
             await caller.whole(*render_error(error, face))
         return None

@@ -59,6 +59,7 @@ _WIRE_OF_CODE: dict[str, str] = {
     "auth": "api_error",
     "invalid_request": "invalid_request_error",
     "not_found": "not_found_error",
+    "unknown_path": "not_found_error",
     "too_large": "request_too_large",
     "context_length": "invalid_request_error",
     "content_filter": "invalid_request_error",
