@@ -104,6 +104,7 @@ def test_long_messages_are_cut() -> None:
 def test_keys_are_never_echoed(text: str) -> None:
     """What looks like a key, masked or not, is cut from the message."""
     message = OPENAI.read_error(401, {}, body(text)).message
+    assert message.startswith("The upstream refused this gateway's credentials: ")  # not the caller's key
     assert "[removed]" in message
     for piece in ("sk-", "****", "my-odd-key", "abc.def", "gsk_", "AIza"):
         assert piece not in message

@@ -95,6 +95,8 @@ def read_error(status: int, headers: Mapping[bytes, bytes], body: bytes) -> Upst
     message = _clean(found.message) if found else ""
     if not message:
         message = _describe(status, headers, body)
+    if code == "auth":  # else a caller takes "Incorrect API key" for a word about the key that they sent
+        message = f"The upstream refused this gateway's credentials: {message}"[:MAX_MESSAGE]
     return UpstreamError(
         message,
         status=status,
