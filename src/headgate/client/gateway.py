@@ -12,6 +12,8 @@ from types import TracebackType
 from typing import Any
 
 from headgate.client.answer import Answer, Folder
+from headgate.client.many import complete_all
+from headgate.client.owner import check_loop, check_process
 from headgate.client.request import LIBRARY, Request
 from headgate.client.stream import Opening, Stream
 from headgate.compose import Core, open_core, prepare
@@ -130,7 +132,7 @@ class Gateway:
             changed = changes(self._settings, wanted)
             before = self._core
             if before is not None and changed:
-                _check_loop(before)
+                check_loop(before)
                 self._core = before.renew(wanted)
                 # An older core may still use what this one has handed on and now is dropped.
                 self._ending = [core for core in (*self._ending, before) if core.account.open]
@@ -312,23 +314,7 @@ class Gateway:
         if concurrency < 1:
             raise BadRequest("concurrency must be at least 1", param="concurrency", code="invalid_value")
         await self._open()
-        results: dict[int, Answer | HeadgateError] = {}
-        waiting = enumerate(requests)
-
-        async def work() -> None:
-            for index, request in waiting:
-                result = results[index] = await self._one(request)
-                if on_done is not None:
-                    on_done(index, result)
-
-        workers = [asyncio.ensure_future(work()) for _ in range(concurrency)]
-        try:
-            await asyncio.gather(*workers)
-        finally:
-            for worker in workers:
-                worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
-        return [results[index] for index in sorted(results)]
+        return await complete_all(self.complete, requests, concurrency, on_done)
 
     async def feedback(
         self, id: str, score: float | None = None, label: str = "", comment: str = "", *, once: str = ""
@@ -383,16 +369,6 @@ class Gateway:
             self._opening = asyncio.Lock()
         return self._opening
 
-    async def _one(self, request: Mapping[str, Any]) -> Answer | HeadgateError:
-        try:
-            work = self.complete(**{"priority": "batch", **request})
-        except TypeError as error:  # raised by the binding of arguments alone: nothing has run yet
-            return BadRequest(f"These are no arguments of complete(): {error}.")
-        try:
-            return await work
-        except HeadgateError as error:
-            return error
-
     async def _begin(self, request: Request) -> Stream:
         core = await self._open()
         stream = Stream(request.call(core), core.handler)
@@ -411,26 +387,5 @@ class Gateway:
                     self._pid = os.getpid()
                     self._core = await open_core(self._settings, keyless=False)
                 core = self._core
-        _check_loop(core)
+        check_loop(core)
         return core
-
-
-def check_process(pid: int) -> None:
-    """Refuses to go on in a forked child with what its parent has opened: connections, loop and leases are not its own.
-
-    Raises:
-        RuntimeError: this is another process.
-    """
-    if os.getpid() != pid:
-        raise RuntimeError(
-            "this gateway was opened by the process that this one was forked from; make one in each process "
-            "(in the function that a multiprocessing worker runs, or its initializer)"
-        )
-
-
-def _check_loop(core: Core) -> None:
-    if core.loop is not asyncio.get_running_loop():
-        raise RuntimeError(
-            "this gateway was opened on another event loop; make one gateway per loop, "
-            "or use SyncGateway, which any thread may call"
-        )

@@ -12,7 +12,8 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from headgate.client.answer import Answer
-from headgate.client.gateway import Gateway, check_process
+from headgate.client.gateway import Gateway
+from headgate.client.owner import check_process
 from headgate.client.stream import Opening, Stream
 from headgate.config.settings import Settings
 from headgate.core.errors import HeadgateError
