@@ -26,7 +26,7 @@ from headgate.config.settings import (
     Settings,
     StepSettings,
 )
-from headgate.config.wiring import constant_headers, make_meter, make_timeouts, make_transport, wiring
+from headgate.config.wiring import make_meter, make_provider, make_timeouts, make_transport, wiring
 from headgate.core.call import AttemptHandler, Deployment, Handler, Principal
 from headgate.core.clock import Clock, Ids, Random, SystemClock
 from headgate.core.ports import Journal, KeyRing, Transport
@@ -56,7 +56,7 @@ from headgate.pipeline.retry import Budget, RetryPolicy, retry
 from headgate.pipeline.route import Route, route
 from headgate.pipeline.timeout import timeout
 from headgate.pipeline.upstream import upstream
-from headgate.providers.driver import AllowList, Driver, Provider
+from headgate.providers.driver import Driver, Provider
 from headgate.providers.keychain import KeyChain
 from headgate.stores.data import DataDir
 from headgate.stores.keeper import RecorderKeeper
@@ -369,31 +369,7 @@ class Core:
         transport = self.transports.get(settings.name)
         if transport is None:
             transport = self.transports[settings.name] = make_transport(settings)
-        row = settings.row
-        base = settings.url.partition("://")[2].partition("/")[2]
-        prefix = "/v1" if row.embedded else f"/{base}" if base else ""
-        overridable = {name.encode() for name in row.static_headers} & row.request_headers
-        lines = {name.encode(): f"{name}: {value}\r\n".encode("latin-1") for name, value in row.static_headers.items()}
-        return Provider(
-            settings.name,
-            transport,
-            {name: f"{prefix}{path}".encode() for name, path in row.endpoints.items()},
-            constant_headers(settings) + b"".join(line for name, line in lines.items() if name not in overridable),
-            defaults={name: line for name, line in lines.items() if name in overridable},
-            request_headers=sorted(row.request_headers),
-            response_headers=AllowList(row.response_headers, row.response_prefixes),
-            max_tokens_field=settings.max_tokens_field,
-            stream_usage=settings.stream_usage,
-            keys=self._keychain(settings),
-        )
-
-    def _keychain(self, settings: ProviderSettings) -> KeyChain | None:
-        if len(settings.keys) < 2:
-            return None
-        start = f"{settings.row.auth_header}: {settings.row.auth_prefix}"
-        lines = [f"{start}{key.reveal()}\r\n".encode("latin-1") for key in settings.keys]
-        known = self._chains.get(settings.name)
-        return known if known is not None and known.has(lines) else KeyChain(lines)
+        return make_provider(settings, transport, self._chains.get(settings.name))
 
 
 def prepare(settings: Settings) -> None:
