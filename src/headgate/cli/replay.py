@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import pathlib
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -13,15 +13,29 @@ from headgate.cli.options import common, open_data, overrides
 from headgate.core.errors import BadRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
+
+    from sqlalchemy import Engine
 
     from headgate.config.settings import Settings
     from headgate.core.call import Principal
     from headgate.observe.replay.changes import Changes
+    from headgate.observe.replay.many import Run
     from headgate.observe.replay.outcome import Comparison
     from headgate.observe.replay.recorded import Recorded
 
 LIMIT = 100
+
+
+class _Wanted(NamedTuple):
+    """What the command line says of every call that is sent again."""
+
+    settings: Settings
+    config: str | None
+    data: str | None
+    changes: Changes
+    tags: dict[str, str]
+    form: str
 
 
 @click.command()
@@ -71,84 +85,70 @@ def replay(
         if id is None or changes:
             raise click.UsageError("--offline plays one call as it was: give its ID and no changes")
         return _offline(config, data, id, form)
-    wanted = load_settings(config, overrides=overrides(data__dir=("--data", data)))
+    loaded = load_settings(config, overrides=overrides(data__dir=("--data", data)))
+    wanted = _Wanted(loaded, config, data, changes, _pairs(tags, "--tag"), form)
     if id is not None:
-        return _one(wanted, config, data, id, changes, _pairs(tags, "--tag"), form)
+        return _one(wanted, id)
     assert where is not None
-    return _many(wanted, config, data, where, changes, _pairs(tags, "--tag"), form, **many)
+    return _many(wanted, where, **many)
 
 
-def _one(
-    settings: Settings,
-    config: str | None,
-    data: str | None,
-    id: str,
-    changes: Changes,
-    tags: dict[str, str],
-    form: str,
-) -> int:
+def _one(wanted: _Wanted, id: str) -> int:
     from headgate.cli.replayed import print_comparison
     from headgate.observe.replay.again import send_again
 
-    recorded = _load(config, data, id)
+    recorded = _load(wanted.config, wanted.data, id)
 
     async def send(core: Any, who: Principal) -> Comparison:
-        return await send_again(core, recorded, changes, who, tags=tags)
+        return await send_again(core, recorded, wanted.changes, who, tags=wanted.tags)
 
-    print_comparison(asyncio.run(_with_core(settings, send)), form)
+    print_comparison(asyncio.run(_with_core(wanted.settings, send)), wanted.form)
     return 0
 
 
-def _many(
-    settings: Settings,
-    config: str | None,
-    data: str | None,
-    where: str,
-    changes: Changes,
-    tags: dict[str, str],
-    form: str,
-    *,
-    limit: int,
-    concurrency: int,
-    fresh: bool,
-) -> int:
+def _many(wanted: _Wanted, where: str, *, limit: int, concurrency: int, fresh: bool) -> int:
     from headgate.cli.database import open_records
     from headgate.cli.replayed import print_run
-    from headgate.observe.replay.again import send_again
-    from headgate.observe.replay.many import open_run, replay_many
-    from headgate.observe.replay.recorded import load_recorded
+    from headgate.observe.replay.many import open_run
     from headgate.stores.where import read_where
 
     filters = read_where(where)
-    with open_records(config, data) as engine:
-        run = open_run(
-            pathlib.Path(settings.data.dir), where, changes, lambda: _find(engine, filters, limit), fresh=fresh
-        )
-        left = run.left
-        if len(left) < len(run.head.ids):
-            click.echo(
-                f"going on: {len(run.head.ids) - len(left)} of {len(run.head.ids)} were replayed before", err=True
-            )
-
-        async def work(core: Any, who: Principal) -> None:
-            async def send(id: str) -> Comparison:
-                recorded = load_recorded(engine, id)
-                return await send_again(core, recorded, changes, who, tags=tags, priority="batch")
-
-            bar: Any = click.progressbar(length=len(left), label="replaying", file=sys.stderr)
-            with bar:
-                await replay_many(run, send, concurrency=concurrency, on_done=lambda done: bar.update(1))
-
+    folder = pathlib.Path(wanted.settings.data.dir)
+    with open_records(wanted.config, wanted.data) as engine:
+        run = open_run(folder, where, wanted.changes, lambda: _find(engine, filters, limit), fresh=fresh)
+        left, all_of_it = len(run.left), len(run.head.ids)
+        if left < all_of_it:
+            click.echo(f"going on: {all_of_it - left} of {all_of_it} were replayed before", err=True)
         try:
             if left:
-                asyncio.run(_with_core(settings, work))
+                asyncio.run(_with_core(wanted.settings, _replay_left(wanted, engine, run, concurrency)))
         except KeyboardInterrupt:
             click.echo("\nbroken off; the same command goes on from here", err=True)
             raise
         finally:
             run.close()
-        print_run(run, form)
+        print_run(run, wanted.form)
     return 0
+
+
+def _replay_left(
+    wanted: _Wanted, engine: Engine, run: Run, concurrency: int
+) -> Callable[[Any, Principal], Awaitable[None]]:
+    """Returns what replays the calls of a run that are left, with a bar that shows how far it is."""
+    from headgate.observe.replay.again import send_again
+    from headgate.observe.replay.many import replay_many
+    from headgate.observe.replay.recorded import load_recorded
+
+    async def work(core: Any, who: Principal) -> None:
+        async def send(id: str) -> Comparison:
+            recorded = load_recorded(engine, id)
+            return await send_again(core, recorded, wanted.changes, who, tags=wanted.tags, priority="batch")
+
+        bar: Any = click.progressbar(length=len(run.left), label="replaying", file=sys.stderr)
+        with bar:
+            await replay_many(run, send, concurrency=concurrency, on_done=lambda done: bar.update(1))
+
+    return work
 
 
 def _find(engine: Any, filters: Any, limit: int) -> list[str]:

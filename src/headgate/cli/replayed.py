@@ -16,6 +16,7 @@ from headgate.observe.replay.many import Run, total
 from headgate.observe.replay.outcome import Comparison, Outcome, diff_text
 
 if TYPE_CHECKING:
+    from headgate.core.tape import Tape
     from headgate.observe.replay.offline import Reproduction
     from headgate.observe.replay.recorded import Recorded
 
@@ -58,28 +59,32 @@ def print_reproduction(recorded: Recorded, reproduction: Reproduction, form: str
     ]
     print_table(("", "RECORDED", "PLAYED", ""), rows)
     for tape in recorded.tapes:
-        one = recorded.story["attempts"][tape.attempt]
-        print()
-        print(f"attempt {tape.attempt + 1} at {clean(one['deployment'])} heard ({tape.dialect}):")
-        if tape.status:
-            print(f"  {span(tape.head_us):>10}  status {tape.status}")
-        for name, value in tape.headers:
-            print(f"              {clean(name.decode('latin-1'))}: {clean(value.decode('latin-1'), 200)}")
-        yielded = 0
-        for at, piece in tape.pieces:
-            if yielded < _SHOWN_BYTES:
-                print(f"  {span(at):>10}  {clean(piece.decode(errors='replace'), 500)}")
-            yielded += len(piece)
-        if yielded > _SHOWN_BYTES:
-            print(f"              … {yielded} bytes in all")
-        if tape.too_long:
-            print("              … and more, which is not kept: the answer was too long")
-        if tape.error is not None:
-            print(f"              then {tape.error.code}: {clean(tape.error.message)}")
+        _print_tape(tape, recorded.story["attempts"][tape.attempt]["deployment"])
     print()
     for number in reproduction.told:
         print(f"attempt {number + 1} has no tape; its recorded error was taken as told")
     print("reproduced" if not reproduction.differs else f"NOT reproduced: {', '.join(reproduction.differs)} differ")
+
+
+def _print_tape(tape: Tape, deployment: str) -> None:
+    """Prints what one attempt's upstream had said, and when."""
+    print()
+    print(f"attempt {tape.attempt + 1} at {clean(deployment)} heard ({tape.dialect}):")
+    if tape.status:
+        print(f"  {span(tape.head_us):>10}  status {tape.status}")
+    for name, value in tape.headers:
+        print(f"              {clean(name.decode('latin-1'))}: {clean(value.decode('latin-1'), 200)}")
+    yielded = 0
+    for at, piece in tape.pieces:
+        if yielded < _SHOWN_BYTES:
+            print(f"  {span(at):>10}  {clean(piece.decode(errors='replace'), 500)}")
+        yielded += len(piece)
+    if yielded > _SHOWN_BYTES:
+        print(f"              … {yielded} bytes in all")
+    if tape.too_long:
+        print("              … and more, which is not kept: the answer was too long")
+    if tape.error is not None:
+        print(f"              then {tape.error.code}: {clean(tape.error.message)}")
 
 
 def print_run(run: Run, form: str) -> None:
