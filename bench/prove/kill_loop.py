@@ -149,7 +149,7 @@ class Gate:
 
     def recorders(self) -> list[int]:
         """The recorder's process, as long as there is one."""
-        return with_words("headgate.stores.recorder", str(self.data))
+        return with_words("headgate.stores.recorder_process", str(self.data))
 
     def crew(self) -> list[int]:
         """The worker processes."""

@@ -21,7 +21,8 @@ from headgate.stores.journal.framing import RECORD, frame
 from headgate.stores.journal.segments import create_segment, list_segments
 from headgate.stores.keeper import take_recorder_lock
 from headgate.stores.query import CallStore, Filters, Follower
-from headgate.stores.recorder import Recorder, RecorderProcess
+from headgate.stores.recorder import Recorder
+from headgate.stores.recorder_process import RecorderProcess
 from headgate.stores.retention import Retention, load_retention, save_retention
 from headgate.stores.schema import calls, journal_offsets
 from headgate.stores.sweep import sweep, used_bytes

@@ -28,7 +28,8 @@ from headgate.stores.keyring import KeyRingCache
 from headgate.stores.keys import KeySpec
 from headgate.stores.migrations import migrate
 from headgate.stores.query import CallStore, Filters, Follower
-from headgate.stores.recorder import Recorder, RecorderProcess
+from headgate.stores.recorder import Recorder
+from headgate.stores.recorder_process import RecorderProcess
 from headgate.stores.registry import Registry
 from headgate.stores.retention import Retention
 from headgate.stores.schema import calls, journal_offsets
@@ -318,7 +319,7 @@ def test_a_recorder_whose_url_may_be_old_is_replaced(
     tmp_path: Path, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After a password has changed, the recorder that fails with the old one goes, so that a writer starts the next."""
-    monkeypatch.setattr("headgate.stores.recorder._RENEW_S", 0.05)
+    monkeypatch.setattr("headgate.stores.recorder_process._RENEW_S", 0.05)
     url = postgres.url().replace(postgres.password, "yesterday")
     data = DataDir(tmp_path / "data", url=url)
     data.claim()

@@ -52,7 +52,7 @@ def recorder_pid(data: DataDir) -> int | None:
             running = (process / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
         except OSError:
             continue
-        if running and b"headgate.stores.recorder" in words and os.fsencode(data.path) in words:
+        if running and b"headgate.stores.recorder_process" in words and os.fsencode(data.path) in words:
             return int(process.name)
     return None
 

@@ -1,4 +1,4 @@
-"""What the recorder's process does beside recording (``python -m headgate.stores.recorder --duties``)."""
+"""What the recorder's process does beside recording (``python -m headgate.stores.recorder_process --duties``)."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def ensure_recorder(directory: Path, url: str | None = None, duties: str = "") -
             command = [
                 sys.executable,
                 "-m",
-                "headgate.stores.recorder",
+                "headgate.stores.recorder_process",
                 "--data",
                 str(directory),
                 "--lock-fd",

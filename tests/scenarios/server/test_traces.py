@@ -171,5 +171,5 @@ def kill_recorder(gate: Gateway) -> None:
     for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
             words = path.read_bytes().split(b"\0")
-            if b"headgate.stores.recorder" in words and str(gate.data).encode() in words:
+            if b"headgate.stores.recorder_process" in words and str(gate.data).encode() in words:
                 os.kill(int(path.parent.name), signal.SIGKILL)
