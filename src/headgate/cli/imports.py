@@ -44,7 +44,7 @@ def litellm(config: str | None, data: str | None, file: str, out: str | None, fo
         account = sys.stderr
     else:
         path = pathlib.Path(out or config or DEFAULT_FILE)
-        write_new(path, imported.text, force=force)
+        write_new(path, imported.text, force=force, option="-o")
         print(f"wrote {path}", file=sys.stderr)
     if form == "json":
         import msgspec

@@ -35,8 +35,14 @@ def init(config: str | None, data: str | None, force: bool, show: bool) -> None:
     print(f"next: headgate serve --config {path}")
 
 
-def write_new(path: pathlib.Path, text: str, *, force: bool) -> None:
+def write_new(path: pathlib.Path, text: str, *, force: bool, option: str = "--config") -> None:
     """Writes a file that is not there yet, or over one that is where ``force`` says so.
+
+    Args:
+        path: where to.
+        text: all of it.
+        force: whether over what is there.
+        option: which one of the command line names another file.
 
     Raises:
         ConfigError: it is there, or can not be written.
@@ -45,6 +51,6 @@ def write_new(path: pathlib.Path, text: str, *, force: bool) -> None:
         with path.open("w" if force else "x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError as error:
-        raise ConfigError(f"{path} is there already; --force writes over it, and --config names another") from error
+        raise ConfigError(f"{path} is there already; --force writes over it, and {option} names another") from error
     except OSError as error:
         raise ConfigError(f"{path} can not be written: {error.strerror}") from error

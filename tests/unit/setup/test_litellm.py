@@ -89,7 +89,6 @@ def test_models_become_routes() -> None:
     assert ours["models"]["gpt"]["timeouts"] == {"total": 30, "first_content": 5}
     assert ours["models"]["gpt-4"] == ours["models"]["gpt"]
     assert ours["models"]["claude"]["max_tokens"] == 900
-    assert ours["models"]["claude"]["price"] == {"input": 3, "output": 15}
     assert ours["defaults"] == {"retry": {"attempts": 3}, "timeouts": {"total": 120}, "breaker": {"open": 20}}
 
 
@@ -102,11 +101,33 @@ def test_providers_are_where_their_deployments_are() -> None:
         "url": "https://mine.openai.azure.com/openai/v1",
         "key": "env:AZURE_KEY",
     }
-    assert ours["providers"]["anthropic"] == {"type": "anthropic", "key": "env:ANTHROPIC_API_KEY"}
+    assert ours["providers"]["anthropic"] == {
+        "type": "anthropic",
+        "key": "env:ANTHROPIC_API_KEY",
+        "prices": {"claude-sonnet-4-5": {"input": 3, "output": 15}},
+    }
     assert ours["providers"]["ollama"] == {"type": "ollama", "url": "http://localhost:11434/v1"}
     assert ours["providers"]["10.0.0.7"]["url"] == "http://10.0.0.7:8000/v1"
     settings = load_settings(text=found.text, environ=dict.fromkeys(found.variables, "x"))
     assert set(settings.models) == {"gpt", "claude", "local", "own", "gpt-4"}
+
+
+def test_a_price_is_its_deployments_alone() -> None:
+    """A fallback keeps its own price; half a price is none, so that no output is counted as free."""
+    found, ours = imported("""
+model_list:
+  - model_name: gpt
+    litellm_params: {model: openai/gpt-4o, input_cost_per_token: 0.0000025, output_cost_per_token: 0.00001}
+  - model_name: mini
+    litellm_params: {model: openai/gpt-4o-mini, input_cost_per_token: 0.00000015}
+  - model_name: mini
+    litellm_params: {model: claude-haiku-4-5}
+litellm_settings: {fallbacks: [{gpt: [mini]}]}
+""")
+    assert "price" not in ours["models"]["gpt"]
+    assert ours["providers"]["openai"]["prices"] == {"gpt-4o": {"input": 2.5, "output": 10}}
+    assert "prices" not in ours["providers"]["anthropic"]
+    assert fate(found, "model_list[1].litellm_params.input_cost_per_token") == "to do"
 
 
 def test_no_secret_of_theirs_is_in_ours_or_in_the_account() -> None:
@@ -242,7 +263,7 @@ def test_the_verb_writes_once_and_tells_all(tmp_path: pathlib.Path, monkeypatch:
     assert "FIRST_KEY" in done.stderr
     names = ("FIRST_KEY", "AZURE_KEY", "ANTHROPIC_API_KEY", "OPENAI_KEY_1")
     assert "gpt-4" in load_settings(tmp_path / "headgate.yaml", environ=dict.fromkeys(names, "x")).models
-    with pytest.raises(ConfigError, match="is there already"):
+    with pytest.raises(ConfigError, match="is there already; --force writes over it, and -o names another"):
         run(import_, ["litellm", "their.yaml"], catch_exceptions=False, standalone_mode=False)
     shown = run(import_, ["litellm", "their.yaml", "-o", "-", "--format", "json"], standalone_mode=False)
     assert shown.stdout.startswith("# Made by")

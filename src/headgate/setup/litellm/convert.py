@@ -57,6 +57,8 @@ def convert(text: str, source: str, environ: Mapping[str, str]) -> Imported:
     sections = Sections(notes, deployments)
     sections.read(document)
     sections.routes()
+    for provider, prices in deployments.prices.items():
+        providers.written[provider]["prices"] = prices
     ours: dict[str, Any] = {"providers": providers.written, "models": deployments.models}
     ours |= {"defaults": sections.defaults} if sections.defaults else {}
     ours |= {"limits": sections.limits} if sections.limits else {}

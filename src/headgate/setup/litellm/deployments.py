@@ -53,12 +53,14 @@ class Deployments:
     Attributes:
         models: our section ``models``: by name, its settings, with ``route`` still a flat list of steps.
         steps: the same steps, by the model's name, for other models' fallbacks.
+        prices: by provider and by its model, ``prices`` of our section ``providers``.
         lost: names of models of which nothing could be carried.
     """
 
     def __init__(self, notes: Notes, providers: Providers) -> None:
         self.models: dict[str, dict[str, Any]] = {}
         self.steps: dict[str, list[dict[str, Any]]] = {}
+        self.prices: dict[str, dict[str, dict[str, int | float]]] = {}
         self.lost: list[str] = []
         self._notes = notes
         self._providers = providers
@@ -102,7 +104,7 @@ class Deployments:
             return
         step = f"{place.provider}/{place.model}"
         self._add(name, step, params, path, below)
-        self._price({**params, **info}, name, below)
+        self._price({**params, **info}, step, below)
         self._leftovers(entry, params, info, path)
 
     def _add(self, name: str, step: str, params: Mapping[str, Any], path: str, below: str) -> None:
@@ -137,7 +139,8 @@ class Deployments:
             model["max_tokens"] = int(longest)
             self._notes.changed(join(path, "max_tokens"), "max_tokens of the model: sent where a caller names none")
 
-    def _price(self, params: Mapping[str, Any], name: str, path: str) -> None:
+    def _price(self, params: Mapping[str, Any], step: str, path: str) -> None:
+        """Notes a deployment's price with its provider: a model's would hold for its fallbacks as well."""
         rates: dict[str, int | float] = {}
         for theirs, ours in _RATES.items():
             if (
@@ -148,16 +151,20 @@ class Deployments:
                 rates[ours] = plain(float(Decimal(str(params[theirs])) * 1_000_000))
         if not rates:
             return
-        where = f"{path}.input_cost_per_token"
-        for side in ("input", "output"):
-            if side not in rates:
-                rates[side] = 0
-                self._notes.to_do(f"{path}.{side}_cost_per_token", f"it is not given: models.{name}.price.{side} is 0")
-        model, price = self.models[name], {ours: rates[ours] for ours in _RATES.values() if ours in rates}
-        if model.setdefault("price", price) != price:
-            self._notes.lost(where, "its model has another price already; write both under prices of the providers")
+        given = next(theirs for theirs, ours in _RATES.items() if ours in rates)
+        provider, _, model = step.partition("/")
+        ours = f"providers.{provider}.prices.{model}"
+        missing = [f"{side}_cost_per_token" for side in ("input", "output") if side not in rates]
+        if missing:
+            self._notes.to_do(
+                f"{path}.{given}",
+                f"without {' and '.join(missing)} it is no price: write {ours} whole; until then the table's holds, if any",
+            )
+            return
+        if self.prices.setdefault(provider, {}).setdefault(model, rates) != rates:
+            self._notes.lost(f"{path}.{given}", f"{ours} is another already; one deployment has one price here")
         else:
-            self._notes.carried(where, f"models.{name}.price, per million tokens")
+            self._notes.carried(f"{path}.{given}", f"{ours}, per million tokens")
 
     def _leftovers(
         self, entry: Mapping[str, Any], params: Mapping[str, Any], info: Mapping[str, Any], path: str
