@@ -58,13 +58,15 @@ def write(found: list[Found], *, data: str | None = None) -> str:
         "",
         "# Where answers come from. A provider whose key is in the environment needs no more than its name.",
     ]
-    lines.append("providers:" if found else "providers: {}")
+    lines.append("providers:")
     for one in found:
         lines.append(f"  {one.name}: {one.line}  # {one.title}; {one.variable} is set")
+    if not found:
+        lines.append("  sim: {}                         # the embedded simulator, which is there unwritten as well")
     if not any(one.name == "openai" for one in found):
-        lines.append("  # openai: {key: env:OPENAI_API_KEY}" if found else "# openai: {key: env:OPENAI_API_KEY}")
+        lines.append("  # openai: {key: env:OPENAI_API_KEY}")
     lines += [
-        f"  {'' if found else '#'}# ollama: {{}}                    # a server on this machine, without a key",
+        "  # ollama: {}                    # a server on this machine, without a key",
         "",
         "# What callers ask for. A route is tried in its order until one answers: the second step is the fallback.",
         "models:",

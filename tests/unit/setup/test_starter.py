@@ -63,6 +63,19 @@ def test_the_commented_settings_exist() -> None:
     assert settings.server.port == 8484
 
 
+@pytest.mark.parametrize("environ", [{}, KEYS["one"], KEYS["compatible"]], ids=["nothing", "one", "compatible"])
+def test_the_commented_providers_can_be_taken_in(environ: dict[str, str]) -> None:
+    """Without its mark a provider's line stands where it belongs, whatever else was found."""
+    lines = write(find(environ)).splitlines()
+    first, end = lines.index("providers:"), lines.index("models:")
+    text = "\n".join(
+        line.replace("  # ", "  ", 1) if first < n < end - 2 and line.startswith("  # ") else line
+        for n, line in enumerate(lines)
+    )
+    settings = load_settings(text=text, environ={"OPENAI_API_KEY": "sk-secret-1", **environ})
+    assert {"openai", "ollama", "sim"} <= set(settings.providers)
+
+
 def run(*arguments: str) -> str:
     """Runs the verb; returns what it prints."""
     result = CliRunner().invoke(init, list(arguments), catch_exceptions=False)
