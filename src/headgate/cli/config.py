@@ -20,9 +20,11 @@ def config() -> None:
 def check(config: str | None, data: str | None) -> int:
     """Tell everything that is wrong with the configuration; exit code 1 if anything is."""
     from headgate.config.load import load_settings
+    from headgate.config.priced import check_tables
 
     try:
         settings = load_settings(config, overrides=overrides(data__dir=("--data", data)))
+        check_tables(settings)
     except ConfigError as error:
         print(error.message, file=sys.stderr)
         return 1

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from headgate.config.price_book import PriceBook
+from headgate.config.price_book import NO_TABLE, PriceBook
 from headgate.config.settings import Settings, StepSettings
 from headgate.core.call import Attempt, Deployment, Timeouts
 from headgate.dialects.tokens import encoding_of
@@ -37,6 +37,17 @@ def steps_of(settings: Settings, name: str) -> Sequence[StepSettings]:
             max_tokens=settings.defaults.max_tokens,
         ),
     )
+
+
+def check_tables(settings: Settings) -> None:
+    """Looks up what providers name as their ``price_table``; the table is read where one does, and only there.
+
+    Raises:
+        ConfigError: one names what the table has not.
+    """
+    named = [one.name for one in settings.providers.values() if one.price_table not in (None, NO_TABLE)]
+    if named:
+        price_steps(settings, [step for name in named for step in steps_of(settings, f"{name}/any")])
 
 
 def price_steps(settings: Settings, steps: Sequence[StepSettings]) -> list[Deployment]:

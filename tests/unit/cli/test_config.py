@@ -41,6 +41,17 @@ def test_check_tells_everything(tmp_path, capsys) -> None:
     assert "can not read the configuration gone.yaml: No such file or directory" in capsys.readouterr().err
 
 
+def test_check_looks_a_price_table_up(tmp_path, capsys) -> None:
+    """What `serve` would refuse at its start, `check` tells before."""
+    (tmp_path / "headgate.yaml").write_text(
+        "providers: {up: {dialect: openai_chat, url: 'https://h.example/v1', price_table: opnai}}"
+    )
+    assert main(["config", "check"]) == 1
+    assert capsys.readouterr().err == (
+        'providers.up.price_table: the price table has no "opnai"; did you mean "openai"?\n'
+    )
+
+
 def test_explain(capsys, monkeypatch) -> None:
     """Text for people, JSON for programs; --data counts; secrets are not shown."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
