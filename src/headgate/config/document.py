@@ -39,9 +39,20 @@ def parse(data: bytes, source: str, problems: list[Problem]) -> Node:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark is not None else 0
-        raise ConfigError(Problem(line, "", f"not YAML: {error.problem}").show(source)) from None
+        raise ConfigError(Problem(line, "", f"not YAML: {_why(error, text)}").show(source)) from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{source}: not YAML: {' '.join(str(error).split())}") from None
+
+
+def _why(error: yaml.MarkedYAMLError, text: str) -> str:
+    """What the parser complains of; a tab, which people do not see, by its name."""
+    mark = error.problem_mark
+    lines = text.splitlines()
+    if mark is not None and mark.line < len(lines):
+        line = lines[mark.line]
+        if "\t" in line[: len(line) - len(line.lstrip())]:
+            return "a tab in front of the line; YAML is indented by spaces alone"
+    return str(error.problem)
 
 
 def _build(text: str, problems: list[Problem]) -> Node:

@@ -464,6 +464,12 @@ def test_no_yaml() -> None:
     assert line.startswith("2: not YAML: ")
 
 
+def test_a_tab_is_called_a_tab() -> None:
+    """Nobody sees one: the error says what stands there, and what should."""
+    (line,) = errors("models:\n  fast:\n\troute: [sim/echo]\n")
+    assert line == "3: not YAML: a tab in front of the line; YAML is indented by spaces alone"
+
+
 def test_numbers_that_may_be_secrets_are_not_repeated() -> None:
     """A number in the place of a key is not repeated in the error."""
     (line,) = errors("providers: {a: {type: vllm, key: 123456789}}")
