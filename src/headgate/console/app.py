@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
-from urllib.parse import parse_qsl, quote
+from urllib.parse import quote
 
 import msgspec
 from sqlalchemy.exc import SQLAlchemyError
@@ -20,6 +19,7 @@ from starlette.routing import Route
 
 from headgate.compose import Core
 from headgate.console import entry, playground
+from headgate.console.browser import is_secure, origin_of, peer_of, read_form, wants_json
 from headgate.console.door import ROOT, Door, Visitor, check_post, cookie_of, new_token, proof_of, set_cookie
 from headgate.console.look import assets, render
 from headgate.console.page import Json, Page, Redirect, Result, View, Visit, Words
@@ -32,8 +32,6 @@ from headgate.stores.store_desk import StoreDesk
 
 WAITING = 64
 """Requests at once, beyond which more are turned away: looking must not starve the data plane."""
-FORM_LIMIT = 1024 * 1024
-FORM_SECONDS = 30.0
 
 HEADERS = {
     "content-security-policy": (
@@ -48,7 +46,6 @@ HEADERS = {
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
     "cache-control": "no-store",
 }
-_HOST = re.compile(r"[A-Za-z0-9.:\[\]-]{1,255}", re.ASCII)
 _FOREVER = "public, max-age=31536000, immutable"
 
 _log = logging.getLogger("headgate.console")
@@ -133,8 +130,8 @@ class Console(StoreDesk):
 
     async def _page(self, page: Page, request: Request) -> Response:
         headers = dict(request.scope["headers"])
-        form = Words(await _form(request, headers)) if page.method == "POST" else Words([])
-        core, peer = self.core, _peer(request)
+        form = Words(await read_form(request, headers)) if page.method == "POST" else Words([])
+        core, peer = self.core, peer_of(request)
         visitor: Visitor | None = None
 
         def work() -> tuple[Result, bytes]:
@@ -168,7 +165,7 @@ class Console(StoreDesk):
             return self._failed(request, error, visitor)
         response = _answer(result, body)
         if visitor is not None and visitor.session is None and visitor.token != cookie_of(headers):
-            response.headers["set-cookie"] = set_cookie(visitor.token, secure=_is_secure(request))
+            response.headers["set-cookie"] = set_cookie(visitor.token, secure=is_secure(request))
         return response
 
     async def _on_thread(self, work: Callable[[], Any]) -> Any:
@@ -191,7 +188,7 @@ class Console(StoreDesk):
             "menu": menu(visitor.principal.role) if visitor is not None else [],
             "visitor": visitor,
             "proof": visitor.proof if visitor is not None else "",
-            "origin": _origin(request),
+            "origin": origin_of(request),
             **view.data,
         }
         return render(view.template, data)
@@ -208,14 +205,14 @@ class Console(StoreDesk):
 
     async def _login(self, request: Request) -> Response:
         headers = dict(request.scope["headers"])
-        core, peer = self.core, _peer(request)
-        secure = _is_secure(request)
+        core, peer = self.core, peer_of(request)
+        secure = is_secure(request)
         token = cookie_of(headers) or new_token()
         back = entry.safe_return(request.query_params.get("to", ""))
         error = ""
         status = 200
         if request.method == "POST":
-            form = Words(await _form(request, headers))
+            form = Words(await read_form(request, headers))
             check_post(headers, cookie_of(headers), form.get("proof"))
             back = entry.safe_return(form.get("to"))
             try:
@@ -241,8 +238,8 @@ class Console(StoreDesk):
     async def _ask(self, request: Request) -> Response:
         """The playground's call: streamed, so it is no page."""
         headers = dict(request.scope["headers"])
-        form = Words(await _form(request, headers))
-        core, peer = self.core, _peer(request)
+        form = Words(await read_form(request, headers))
+        core, peer = self.core, peer_of(request)
 
         def enter() -> Visitor:
             visitor = self._door.enter(headers, peer, core.keys, core.proxies, lambda: self.engine)
@@ -258,7 +255,7 @@ class Console(StoreDesk):
 
     def _turned_away(self, request: Request, headers: dict[bytes, bytes], error: Unauthenticated) -> Response:
         """Who is not logged in is sent to the login; scripts are told."""
-        if error.code == "no_keys" or _wants_json(request):
+        if error.code == "no_keys" or wants_json(request):
             return self._problem(request, error)
         if request.method == "GET" and not cookie_of(headers) and headers.get(b"sec-fetch-site") == b"cross-site":
             # A strict cookie does not come along from a link elsewhere; a look from here brings it.
@@ -278,7 +275,7 @@ class Console(StoreDesk):
     def _problem(self, request: Request, error: HeadgateError, visitor: Visitor | None = None) -> Response:
         status = self._status_of(error)
         more = {} if error.retry_after is None else {"retry-after": str(max(1, round(error.retry_after)))}
-        if _wants_json(request):
+        if wants_json(request):
             data = {"error": {"code": error.code, "message": error.message}}
             return Response(msgspec.json.encode(data), status, {**HEADERS, **more}, "application/json")
         page = Page(path="", does=lambda visit: Json(None), title=_TITLES.get(status, "Something went wrong"))
@@ -305,47 +302,3 @@ def _answer(result: Result, body: bytes) -> Response:
 
 def _html(body: bytes, status: int, more: Mapping[str, str] | None = None) -> Response:
     return Response(body, status, {**HEADERS, **(more or {})}, "text/html; charset=utf-8")
-
-
-def _peer(request: Request) -> str:
-    return request.client.host if request.client is not None else "127.0.0.1"
-
-
-def _origin(request: Request) -> str:
-    """Where the gateway was reached, for commands that a page shows."""
-    host = request.headers.get("host", "")
-    return f"http{'s' if _is_secure(request) else ''}://{host if _HOST.fullmatch(host) else '127.0.0.1:8484'}"
-
-
-def _is_secure(request: Request) -> bool:
-    """Whether the browser speaks TLS, to us or to what stands before us; at worst a cookie is not sent back."""
-    return request.url.scheme == "https" or request.headers.get("x-forwarded-proto", "").strip() == "https"
-
-
-def _wants_json(request: Request) -> bool:
-    return "application/json" in request.headers.get("accept", "")
-
-
-async def _form(request: Request, headers: Mapping[bytes, bytes]) -> list[tuple[str, str]]:
-    """Returns the fields of a form, in order.
-
-    Raises:
-        BadRequest: no form, too large, too slow.
-    """
-    kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-    if kind != b"application/x-www-form-urlencoded":
-        raise BadRequest("Send a form.", code="unsupported_media_type")
-    parts, length = [], 0
-    try:
-        async with asyncio.timeout(FORM_SECONDS):
-            async for part in request.stream():
-                length += len(part)
-                if length > FORM_LIMIT:
-                    raise BadRequest(f"The form is larger than {FORM_LIMIT} bytes.", code="body_too_large")
-                parts.append(part)
-    except TimeoutError:
-        raise BadRequest("The form did not arrive in time.", code="slow_body") from None
-    try:
-        return parse_qsl(b"".join(parts).decode("ascii"), keep_blank_values=True, max_num_fields=200)
-    except ValueError as error:
-        raise BadRequest("The form can not be read.", code="invalid_request") from error
