@@ -133,7 +133,24 @@ def _provider(provider: ProviderSettings, origins: dict[str, Origin]) -> Iterato
 
 
 def _model(model: ModelSettings, loaded: Loaded) -> Iterator[tuple[str, Any]]:
-    path, providers = join("models", model.name), loaded.settings.providers
+    path = join("models", model.name)
+    yield from _route(model, path, loaded)
+    if model.hedge is None:
+        yield f"{path}.hedge", False
+    else:
+        yield from _struct(model.hedge, f"{path}.hedge")
+    if model.answer:
+        yield f"{path}.answer", model.answer
+    yield f"{path}.max_tokens", model.max_tokens
+    if model.description:
+        yield f"{path}.description", model.description
+    if model.price is not None:
+        yield from _price(model.price, f"{path}.price")
+
+
+def _route(model: ModelSettings, path: str, loaded: Loaded) -> Iterator[tuple[str, Any]]:
+    """Shows what is tried in turn, and what is tried instead after some kinds of failure."""
+    providers = loaded.settings.providers
     for index, group in enumerate(model.route):
         below = f"{path}.route[{index}]"
         if f"{below}.of" in loaded.origins:
@@ -146,17 +163,6 @@ def _model(model: ModelSettings, loaded: Loaded) -> Iterator[tuple[str, Any]]:
     for kind, steps in model.on.items():
         for index, step in enumerate(steps):
             yield from _step(step, f"{path}.on.{kind}[{index}]", providers, loaded.origins)
-    if model.hedge is None:
-        yield f"{path}.hedge", False
-    else:
-        yield from _struct(model.hedge, f"{path}.hedge")
-    if model.answer:
-        yield f"{path}.answer", model.answer
-    yield f"{path}.max_tokens", model.max_tokens
-    if model.description:
-        yield f"{path}.description", model.description
-    if model.price is not None:
-        yield from _price(model.price, f"{path}.price")
 
 
 def _price(price: Price, path: str) -> Iterator[tuple[str, Any]]:

@@ -90,6 +90,10 @@ def _add_request(found: dict[str, Value], asked: Conversation) -> None:
                 for one in asked.tools
             ]
         )
+    _add_parameters(found, asked)
+
+
+def _add_parameters(found: dict[str, Value], asked: Conversation) -> None:
     if asked.output is not None:
         found[OUTPUT_TYPE] = "text" if asked.output.kind == "text" else "json"
     for name, number in (
