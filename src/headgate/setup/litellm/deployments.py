@@ -158,7 +158,8 @@ class Deployments:
         if missing:
             self._notes.to_do(
                 f"{path}.{given}",
-                f"without {' and '.join(missing)} it is no price: write {ours} whole; until then the table's holds, if any",
+                f"without {' and '.join(missing)} it is no price: write {ours} whole; "
+                "until then the table's holds, if any",
             )
             return
         if self.prices.setdefault(provider, {}).setdefault(model, rates) != rates:
