@@ -42,9 +42,23 @@ class Reply:
     A layer that only watches the end calls ``on_end``. A layer that transforms makes a new Reply over a
     Source of its own, and hands the inner Reply's ``aclose`` on. Frames come in batches (``batch``) so that
     what arrived together can leave together; iteration gives them one by one.
+
+    Attributes:
+        tap: is shown every frame once, as it leaves, in batches; must not raise. None where nobody looks.
     """
 
-    __slots__ = ("_callbacks", "_ended", "_ready", "_source", "dialect", "headers", "position", "summary")
+    __slots__ = (
+        "_callbacks",
+        "_ended",
+        "_ready",
+        "_source",
+        "_split",
+        "dialect",
+        "headers",
+        "position",
+        "summary",
+        "tap",
+    )
 
     def __init__(
         self,
@@ -70,7 +84,9 @@ class Reply:
         self._source = source
         self._callbacks: list[Callable[[Ending], None]] = []
         self._ended = False
+        self._split = False
         self.summary = summary
+        self.tap: Callable[[Sequence[Frame]], None] | None = None
 
     def on_end(self, callback: Callable[[Ending], None]) -> None:
         """Registers ``callback`` to run once at the end, after those registered before it. It must not raise."""
@@ -84,6 +100,9 @@ class Reply:
         """
         if self._ready:
             ready, self._ready = self._ready, []
+            if self.tap is not None and not self._split:
+                self.tap(ready)
+            self._split = False
             return ready
         if self._ended:
             return ()
@@ -100,6 +119,8 @@ class Reply:
             raise
         if not frames:
             self._end("completed", None)
+        elif self.tap is not None:
+            self.tap(frames)
         return frames
 
     def __aiter__(self) -> Reply:
@@ -111,6 +132,7 @@ class Reply:
             raise StopAsyncIteration
         if len(frames) > 1:
             self._ready = [*frames[1:], *self._ready]
+            self._split = True
         return frames[0]
 
     async def aclose(self) -> None:

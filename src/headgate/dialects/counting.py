@@ -82,7 +82,7 @@ def input_bound(view: View, encoding: Encoding = UNKNOWN_ENCODING) -> int:
     heavy = 0
     messages = fields.get("messages")
     # A part that is no plain text has a type; escaped, its letters could hide.
-    if messages is not None and (b'"type"' in raw or b"\\u" in raw):
+    if messages is not None and (raw.find(b'"type"') >= 0 or raw.find(b"\\u") >= 0):
         try:
             for message in _messages(messages):
                 content = message.content

@@ -33,8 +33,10 @@ def read_fields(raw: bytes) -> Fields:
     except RecursionError:
         raise BadRequest("The request body is nested too deep; flatten it.", code="too_deep") from None
     keys, values, count = "".join(fields), b"".join(fields.values()), len(fields)
-    # Braces, quotes, colons and commas are all that is left of a compact body: no room for another entry.
-    if len(raw) - len(keys) - len(values) == 4 * count + 1:
+    # Braces, quotes, colons and commas are all that is left of a compact body, plus one blank each where it is spaced
+    # as Python spaces it. One more entry would need its key, a value of a byte, and four signs: is there room for it?
+    spare = len(raw) - len(keys) - len(values) - (4 * count + 1)
+    if spare < 5 or spare < 5 + min(map(len, fields), default=0):
         return fields
     # Every entry but the first costs one comma outside values and keys, whatever the white space: a surplus
     # is a duplicate. (A comma in a key may be written \u002c, so such keys take the slow way.)

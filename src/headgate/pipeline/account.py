@@ -60,7 +60,7 @@ class Account:
             self.unauthenticated += 1
             raise
         except HeadgateError as error:
-            policy = self._policy(call)
+            policy = call.kept
             if policy != "none":
                 # What was asked, of a call that nobody answered: to be looked at, and sent again.
                 call.record.payloads = policy
@@ -77,15 +77,10 @@ class Account:
             self._close(call, "failed", bug)
             raise bug from error
         call.record.first_content_us = int((self._monotonic() - call.started) * 1e6)
-        policy = self._policy(call)
-        if policy != "none":
-            reply = _keep_payloads(call, reply, self._journal, policy)
+        if call.kept != "none":
+            _keep_payloads(call, reply, self._journal)
         reply.on_end(partial(self._end, call))
         return reply
-
-    def _policy(self, call: Call) -> str:
-        principal = call.principal
-        return (principal.payloads if principal is not None else "") or self._payloads
 
     def _end(self, call: Call, ending: Ending) -> None:
         record, summary = call.record, ending.summary
@@ -136,38 +131,35 @@ class Account:
 
 
 class _Capture:
-    """A Source that keeps the bytes of what passes, for the payload store; None of them where they are too many."""
+    """Keeps the bytes of what passes, for the payload store; None of them where they are too many."""
 
-    __slots__ = ("_inner", "_size", "parts")
+    __slots__ = ("_call", "_journal", "_size", "parts")
 
-    def __init__(self, inner: Reply) -> None:
-        self._inner = inner
+    def __init__(self, call: Call, journal: Journal) -> None:
+        self._call = call
+        self._journal = journal
         self._size = 0
         self.parts: list[bytes] | None = []
 
-    async def more(self) -> Sequence[Frame]:
-        frames = await self._inner.batch()
+    def take(self, frames: Sequence[Frame]) -> None:
+        if self.parts is None:
+            return
+        for frame in frames:
+            data = frame.data
+            if data is not None:
+                self._size += len(data)
+                self.parts.append(data)
+        if self._size > PAYLOAD_LIMIT:
+            self.parts = None
+
+    def store(self, ending: Ending) -> None:
         if self.parts is not None:
-            new = [frame.data for frame in frames if frame.data is not None]
-            self._size += sum(map(len, new))
-            if self._size > PAYLOAD_LIMIT:
-                self.parts = None
-            else:
-                self.parts += new
-        return frames
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()
+            call = self._call
+            call.record.payloads = call.kept
+            self._journal.append_payload(call.id, call.raw, b"".join(self.parts), call.kept)
 
 
-def _keep_payloads(call: Call, inner: Reply, journal: Journal, policy: str) -> Reply:
-    capture = _Capture(inner)
-    outer = Reply((), capture, inner.summary, inner.dialect, inner.headers)
-
-    def store(ending: Ending) -> None:
-        if capture.parts is not None:
-            call.record.payloads = policy
-            journal.append_payload(call.id, call.raw, b"".join(capture.parts), policy)
-
-    outer.on_end(store)
-    return outer
+def _keep_payloads(call: Call, reply: Reply, journal: Journal) -> None:
+    capture = _Capture(call, journal)
+    reply.tap = capture.take
+    reply.on_end(capture.store)

@@ -85,12 +85,6 @@ def route(
     """
     monotonic = clock.monotonic
 
-    async def handler(call: Call) -> Reply:
-        plan = call.plan
-        if plan is None:
-            plan = call.plan = _plan(call)
-        return await _walk(call, plan)
-
     def _plan(call: Call) -> Plan:
         name = call.view.model
         found = models.get(name)
@@ -104,7 +98,10 @@ def route(
             raise _unknown(name, models)
         return Plan((deployment,))
 
-    async def _walk(call: Call, plan: Plan) -> Reply:
+    async def handler(call: Call) -> Reply:
+        plan = call.plan
+        if plan is None:
+            plan = call.plan = _plan(call)
         error: HeadgateError | None = None
         while (deployment := plan.take(call)) is not None:
             now = monotonic()

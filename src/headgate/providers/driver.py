@@ -184,7 +184,7 @@ class Driver:
             return UpstreamAnswer((), source, decoder.summary, dialect.name, passed)
         body = first + await exchange.read_all(self._provider.response_limit)
         exchange.finish()
-        if view.stream or (kind and b"json" not in kind):
+        if view.stream or (kind and kind != b"application/json" and b"json" not in kind):
             _reject_content_type(dialect, kind, body)
         frame, summary = dialect.read_answer(body)
         summary.received = len(body)

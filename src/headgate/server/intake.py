@@ -9,6 +9,20 @@ from headgate.core.errors import BadRequest
 from headgate.core.trace import read_traceparent
 
 _PRIORITIES: dict[bytes, Priority] = {b"interactive": "interactive", b"batch": "batch"}
+_OURS = frozenset(
+    {
+        b"traceparent",
+        b"x-headgate-class",
+        b"x-headgate-feature",
+        b"x-headgate-prompt",
+        b"x-headgate-session",
+        b"x-headgate-tags",
+        b"x-headgate-timeout-ms",
+        b"x-headgate-trace",
+        b"x-headgate-user",
+    }
+)
+"""The headers that are settings: most calls have none."""
 _WORD_LIMIT = 256
 _TAG_LIMIT = 32
 
@@ -23,7 +37,7 @@ def check_content(headers: Mapping[bytes, bytes]) -> None:
     if encoding is not None and encoding.lower() != b"identity":
         raise BadRequest("Compressed request bodies are not taken; send plain JSON.", code="unsupported_encoding")
     kind = headers.get(b"content-type")
-    if kind is not None and b"json" not in kind.lower():
+    if kind is not None and kind != b"application/json" and b"json" not in kind.lower():
         raise BadRequest("The Content-Type must be application/json.", code="unsupported_media_type")
 
 
@@ -33,6 +47,8 @@ def read_settings(call: Call, headers: Mapping[bytes, bytes]) -> None:
     Raises:
         BadRequest: a value that makes no sense; ``param`` names the header.
     """
+    if _OURS.isdisjoint(headers):
+        return
     record = call.record
     timeout = headers.get(b"x-headgate-timeout-ms")
     if timeout is not None:

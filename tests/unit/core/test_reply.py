@@ -64,6 +64,20 @@ async def test_frames_come_one_by_one_or_together() -> None:
     assert [part.data async for part in reply] == [b"c", b"d", b"e"]
 
 
+async def test_a_tap_is_shown_every_frame_once() -> None:
+    """However frames are taken, one by one or together, a tap has seen each of them once, in order, as it left."""
+    reply, _ = watched(Scripted([frame("d"), frame("e"), frame("f")], [frame("g")]), frame("a"), frame("b"), frame("c"))
+    shown: list[bytes | None] = []
+    reply.tap = lambda frames: shown.extend(part.data for part in frames)
+    assert shown == []
+    assert (await reply.__anext__()).data == b"a"
+    assert (await reply.__anext__()).data == b"b"
+    assert [part.data for part in await reply.batch()] == [b"c"]
+    assert (await reply.__anext__()).data == b"d"
+    assert [part.data async for part in reply] == [b"e", b"f", b"g"]
+    assert shown == [b"a", b"b", b"c", b"d", b"e", b"f", b"g"]
+
+
 async def test_a_failure_ends_it_as_failed() -> None:
     """What came before the failure is delivered; the error is raised; the end says failed."""
     reply, seen = watched(Scripted([frame("b")], UpstreamBroken("cut", code="stream_cut")), frame("a"))

@@ -38,6 +38,9 @@ STYLES = st.sampled_from([{"separators": (",", ":")}, {}, {"indent": 2}, {"ensur
         (b'{"a":1,"a":2}', "duplicate_key"),
         (b'{"a":1,"\\u0061":2}', "duplicate_key"),
         (b'{"a\\u002cb":1, "model":"x","model":"y"}', "duplicate_key"),
+        (b'{"":1,"":2}', "duplicate_key"),
+        (b'{"n":1,"n":2,"model":"x","messages":"y"}', "duplicate_key"),
+        (b'{"n": 1, "n": 2, "model": "x", "messages": "y"}', "duplicate_key"),
     ],
 )
 def test_refuses_what_is_not_one_clean_object(body: bytes, code: str) -> None:
@@ -53,6 +56,11 @@ def test_reads_what_json_reads(value: dict[str, object], style: dict[str, object
     raw = json.dumps(value, **style).encode("utf-8", "surrogatepass")
     fields = read_fields(raw)
     assert {key: json.loads(bytes(part)) for key, part in fields.items()} == value
+
+
+def test_an_empty_object_is_one_whatever_its_white_space() -> None:
+    """It has no key that could stand twice."""
+    assert read_fields(b"{}") == read_fields(b"{           }") == {}
 
 
 @given(OBJECTS.filter(bool), st.data(), st.sampled_from([",", ", ", " ,\n"]))

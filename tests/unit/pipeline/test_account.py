@@ -15,8 +15,9 @@ from headgate.core.record import AttemptRecord
 from headgate.core.reply import Reply
 from headgate.core.usage import Usage
 from headgate.pipeline.account import Account
+from headgate.pipeline.auth import auth
 
-from .conftest import MemoryJournal
+from .conftest import Keys, MemoryJournal
 
 
 def account(clock: FixedClock, result: object, payloads: str = "none") -> tuple[Account, MemoryJournal]:
@@ -147,8 +148,9 @@ async def test_a_bug_becomes_an_error_that_says_nothing(
 async def test_payloads_are_kept_as_the_key_says(
     make_call: Callable[..., Call], clock: FixedClock, setting: str, key: str, kept: bool
 ) -> None:
-    """The key's policy counts before the gateway's."""
+    """The key's policy counts before the gateway's, once it is known whose key it is."""
     layer, journal = account(clock, whole(), setting)
+    layer.enclose(auth(layer._next, Keys(), keyless=False))
     call = make_call(principal=Principal("k", "k", payloads=key))
     reply = await layer(call)
     while await reply.batch():
