@@ -13,6 +13,7 @@ import pathlib
 import random
 import shutil
 import sqlite3
+import string
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -40,8 +41,9 @@ PLACES = {
 }
 _RATES = {"openai": Rates(2_000_000_000, 8_000_000_000), "anthropic": Rates(3_000_000_000, 15_000_000_000)}
 _CHEAP = Rates(50_000_000, 100_000_000)
-_NAMED = {"openai": (32, "-2025-04-14"), "anthropic": (24, "-20250929")}
-"""How long their ids of requests are, and what they call a model more than its name; others tell neither."""
+_DATED = {"openai": "-2025-04-14", "anthropic": "-20250929"}
+"""What they call a model more than its name."""
+_LETTERS = string.ascii_letters + string.digits
 _FAULTS = (("failed", 502, "server_error"), ("failed", 504, "timeout"), ("failed", 429, "rate_limited"))
 _COPIED = (calls, minutes, hours, days, rollup_shards)
 
@@ -91,6 +93,9 @@ def _call(id: str, time_ns: int, draw: random.Random) -> Record:
         begun = duration // 3
         attempts.append(_attempt(first, outcome, status, error, begun, duration, None if error else usage, draw))
     answered = outcome == "completed"
+    finish = "" if not answered else "stop" if some() < 0.97 else "length"
+    if answered:
+        attempts[-1].finish = finish
     user, team = int(USERS * some() * some()), int(some() * TEAMS)
     return Record(
         id,
@@ -107,7 +112,8 @@ def _call(id: str, time_ns: int, draw: random.Random) -> Record:
         outcome=outcome,
         status=status,
         error=error,
-        finish="" if not answered else "stop" if some() < 0.97 else "length",
+        finish=finish,
+        wire_finish=finish,
         usage=usage if answered else None,
         attempts=attempts,
         winner=len(attempts) - 1 if answered else -1,
@@ -136,9 +142,11 @@ def _attempt(
     made.usage, made.rates, made.cost = usage, rates, 0 if usage is None else rates.cost(usage)
     made.max_tokens = 4096
     if usage is not None:
-        length, dated = _NAMED.get(provider, (0, ""))
-        made.upstream_id = f"req_{draw.getrandbits(4 * length):0{length}x}" if length else ""
-        made.upstream_model = model + dated
+        made.upstream_model = model + _DATED.get(provider, "")
+        if provider == "openai":
+            made.upstream_id = f"req_{draw.getrandbits(128):032x}"
+        elif provider == "anthropic":
+            made.upstream_id = "req_011C" + "".join(draw.choices(_LETTERS, k=20))
     return made
 
 

@@ -18,7 +18,7 @@ from headgate.stores.budgets import Budget, list_budgets
 from headgate.stores.detail import attempts_of
 from headgate.stores.figures import Figures
 from headgate.stores.limits import list_limits
-from headgate.stores.query import LATE_NUMBERS, Filters, conditions, key_names
+from headgate.stores.query import LATE_NUMBERS, Filters, conditions, during, key_names
 from headgate.stores.rollups import HOUR_NS, MINUTE_NS
 from headgate.stores.satisfaction import COUNTS_FEEDBACK
 from headgate.stores.schema import calls, feedback
@@ -96,12 +96,12 @@ class CallReadings:
     def _ended(self, by: str, where: Mapping[str, str], since_ns: int, until_ns: int) -> list[ColumnElement[bool]]:
         """Calls that ended since then: what takes longer than the window must be seen, too."""
         c = calls.c
-        found = [c.time_ns + c.duration_us * 1000 >= since_ns, c.time_ns >= since_ns - _LONGEST_NS]
+        found = [c.time_ns + c.duration_us * 1000 >= since_ns, *during(since_ns - _LONGEST_NS, until_ns)]
         known = [number for moment, number in self._marks if moment <= since_ns]
         if known:
             # Several recorders take numbers before they commit: a lower one may show up late.
             found.append(c.n > known[-1] - (LATE_NUMBERS if self._engine.dialect.name == "postgresql" else 0))
-        return [*found, c.time_ns < until_ns, *_only(by, where)]
+        return [*found, *_only(by, where)]
 
     def counts(self, by: str, where: Mapping[str, str], since_ns: int, until_ns: int) -> dict[str, Counts]:
         """Returns the counts of each subject that has calls; of each kind of call at most ``MOST`` subjects."""
@@ -277,7 +277,7 @@ def _only(by: str, where: Mapping[str, str]) -> list[ColumnElement[bool]]:
 
 
 def _where(by: str, where: Mapping[str, str], since_ns: int, until_ns: int) -> list[ColumnElement[bool]]:
-    return [calls.c.time_ns >= since_ns, calls.c.time_ns < until_ns, *_only(by, where)]
+    return [*during(since_ns, until_ns), *_only(by, where)]
 
 
 def _add(counts: Counts, outcome: str, error: str | None, numbers: list[int]) -> None:

@@ -24,7 +24,7 @@ from headgate.stores.postgres import PostgresReader, connect, is_postgres, requi
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-SCHEMA_HEAD = "0013"
+SCHEMA_HEAD = "0014"
 URL_VARIABLE = "HEADGATE_DATABASE_URL"
 BUSY_SECONDS = 10.0
 _SQLITE = "sqlite:///"

@@ -8,6 +8,7 @@ older releases wrote, is a ``Detail``. Both are MessagePack arrays whose first e
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,8 @@ from headgate.core.usage import Usage
 _POLICIES = {"none": 0, "redacted": 1, "full": 2}
 _POLICY = {place: name for name, place in _POLICIES.items()}
 _PRIORITIES = frozenset({"interactive", "batch"})
+_REQUEST, _UUID, _TEXT = b"r", b"u", b"t"
+_HEX = re.compile("[0-9a-f]*")
 _GOES_ON = "~"
 """Before what a provider's name for the model has more than the deployment's, as in ``gpt-4.1`` and its dated form."""
 _NO_MORE = Usage.__struct_defaults__[3:]
@@ -45,6 +48,18 @@ class Detail(msgspec.Struct, array_like=True, tag=1):
     parent: str = ""
 
 
+class _Rest(msgspec.Struct, array_like=True):
+    """What few plain calls have, see ``Short``. ``usage``: what follows ``cached``, up to the last that is no default.
+
+    ``parent`` is without the row's trace.
+    """
+
+    usage: tuple[Any, ...] = ()
+    notes: dict[str, Any] = {}
+    lost: list[str] = []
+    parent: str = ""
+
+
 class Short(msgspec.Struct, array_like=True, tag=2):
     """The story of a call whose only attempt answered it; what is left out says the row, or the call's own field.
 
@@ -55,11 +70,11 @@ class Short(msgspec.Struct, array_like=True, tag=2):
         first_later_us: how much later than the attempt the call had its first content.
         ended_later_us: how much later the call ended.
         max_more: how many ``max_tokens`` the attempt had above the call's.
-        wire_finish, upstream_finish: None where it is the row's ``finish``.
+        upstream_id: see ``_pack_id``.
         upstream_model: None where it is the deployment's, ``~`` before what it has more than that.
-        usage: what follows ``cached`` in the usage, up to the last that is no default.
+        wire_finish: None where it is the row's ``finish``.
         rates: up to the last that is no default, behind the power of ten that they are multiples of; empty for none.
-        parent: without the row's trace.
+        rest: None where all of it is as by default.
     """
 
     key_name: str
@@ -71,15 +86,11 @@ class Short(msgspec.Struct, array_like=True, tag=2):
     response_bytes: int
     max_tokens: int
     max_more: int
-    upstream_id: str
+    upstream_id: bytes
     upstream_model: str | None
     wire_finish: str | None
-    upstream_finish: str | None
-    usage: tuple[Any, ...]
     rates: tuple[int | None, ...]
-    notes: dict[str, Any]
-    lost: list[str]
-    parent: str = ""
+    rest: _Rest | None
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -129,11 +140,13 @@ def _short(record: Record, attempt: AttemptRecord) -> Short | None:
         or record.usage != attempt.usage
         or record.cost != attempt.cost
         or record.lost != attempt.lost
+        or record.finish != attempt.finish
         or not _is_plain(attempt)
     ):
         return None
     usage = attempt.usage
-    finish = record.finish
+    tail = () if usage is None else _tail(msgspec.structs.astuple(usage)[3:], _NO_MORE)
+    plain = not (tail or record.notes or record.lost or record.parent)
     return Short(
         record.key_name,
         attempt.sent | attempt.reused_connection << 1 | (record.priority == "batch") << 2 | policy << 3,
@@ -144,15 +157,11 @@ def _short(record: Record, attempt: AttemptRecord) -> Short | None:
         record.response_bytes,
         record.max_tokens,
         attempt.max_tokens - record.max_tokens,
-        attempt.upstream_id,
+        _pack_id(attempt.upstream_id),
         _shorten_model(attempt),
-        None if record.wire_finish == finish else record.wire_finish,
-        None if attempt.finish == finish else attempt.finish,
-        () if usage is None else _tail(msgspec.structs.astuple(usage)[3:], _NO_MORE),
+        None if record.wire_finish == record.finish else record.wire_finish,
         () if attempt.rates is None else _rates_of(attempt.rates),
-        record.notes,
-        record.lost,
-        _shorten_parent(record),
+        None if plain else _Rest(tail, record.notes, record.lost, _shorten_parent(record)),
     )
 
 
@@ -166,6 +175,28 @@ def _is_plain(attempt: AttemptRecord) -> bool:
         and "/" not in attempt.provider
         and attempt.deployment == f"{attempt.provider}/{attempt.model}"
     )
+
+
+def _pack_id(id: str) -> bytes:
+    """Returns a provider's id of a request, in half of its room where it is ``req_`` and hex digits, or a UUID."""
+    if len(id) == 36:
+        dashed = id[8] == "-"
+        digits = id.replace("-", "") if dashed else id[4:]
+        if len(digits) == 32 and _HEX.fullmatch(digits):
+            packed = (_UUID if dashed else _REQUEST) + bytes.fromhex(digits)
+            if _unpack_id(packed) == id:
+                return packed
+    return _TEXT + id.encode() if id else b""
+
+
+def _unpack_id(packed: bytes) -> str:
+    kind = packed[:1]
+    if kind == _TEXT:
+        return packed[1:].decode()
+    digits = packed[1:].hex()
+    if kind == _REQUEST:
+        return f"req_{digits}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}" if digits else ""
 
 
 def _shorten_model(attempt: AttemptRecord) -> str | None:
@@ -223,9 +254,12 @@ def read_detail(row: Mapping[str, Any]) -> Detail:
     if isinstance(detail, Short):
         return _lengthen(detail, row)
     _fill_in(detail)
-    if detail.parent.startswith("-"):
-        detail.parent = f"{row['trace'] or ''}{detail.parent}"
+    detail.parent = _whole_parent(detail.parent, row)
     return detail
+
+
+def _whole_parent(parent: str, row: Mapping[str, Any]) -> str:
+    return f"{row['trace'] or ''}{parent}" if parent.startswith("-") else parent
 
 
 def _fill_in(detail: Detail) -> None:
@@ -238,11 +272,12 @@ def _fill_in(detail: Detail) -> None:
 
 def _lengthen(short: Short, row: Mapping[str, Any]) -> Detail:
     deployment, finish, flags = row["deployment"], row["finish"] or "", short.flags
+    rest = short.rest or _Rest()
     provider, _, model = deployment.partition("/")
     given = short.upstream_model
     upstream_model = model if given is None else model + given[1:] if given.startswith(_GOES_ON) else given
     tokens = row["input_tokens"]
-    usage = None if tokens is None else Usage(tokens, row["output_tokens"], row["cached_tokens"], *short.usage)
+    usage = None if tokens is None else Usage(tokens, row["output_tokens"], row["cached_tokens"], *rest.usage)
     attempt = AttemptRecord(
         deployment,
         provider,
@@ -253,13 +288,13 @@ def _lengthen(short: Short, row: Mapping[str, Any]) -> Detail:
         "completed",
         200,
         sent=bool(flags & 1),
-        upstream_id=short.upstream_id,
+        upstream_id=_unpack_id(short.upstream_id),
         upstream_model=upstream_model,
-        finish=finish if short.upstream_finish is None else short.upstream_finish,
+        finish=finish,
         usage=usage,
         reused_connection=bool(flags & 2),
         max_tokens=short.max_tokens + short.max_more,
-        lost=list(short.lost),
+        lost=list(rest.lost),
         cost=row["cost"],
         rates=_to_rates(short.rates),
     )
@@ -275,16 +310,18 @@ def _lengthen(short: Short, row: Mapping[str, Any]) -> Detail:
         short.request_bytes,
         short.response_bytes,
         short.max_tokens,
-        short.lost,
+        rest.lost,
         _POLICY[flags >> 3],
-        short.notes,
-        f"{row['trace'] or ''}{short.parent}" if short.parent.startswith("-") else short.parent,
+        rest.notes,
+        _whole_parent(rest.parent, row),
     )
 
 
 def has_note(detail: bytes, note: str) -> bool:
     """Whether a row's ``detail`` has a note of that name."""
-    return note in _decode(detail).notes
+    found: Detail | Short = _decode(detail)
+    told = found.rest if isinstance(found, Short) else found
+    return told is not None and note in told.notes
 
 
 def attempts_of(detail: bytes) -> list[AttemptRecord]:

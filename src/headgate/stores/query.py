@@ -10,19 +10,33 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, and_, func, literal_column, or_, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Integer,
+    RowMapping,
+    and_,
+    func,
+    literal_column,
+    or_,
+    select,
+    tuple_,
+)
 
 from headgate.core.errors import BadRequest
 from headgate.stores.feedback_rows import judges, plain_feedback
 from headgate.stores.payloads import Body, unpack
 from headgate.stores.rows import to_story
-from headgate.stores.schema import calls, feedback, payloads, virtual_keys
+from headgate.stores.schema import SLOT, calls, feedback, payloads, virtual_keys
 
 PAGE = 1000
 LATE_SECONDS = 10.0
 LATE_NUMBERS = 10_000
 OUTCOMES = ("completed", "failed", "cancelled", "refused")
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
+_SLOT: ColumnElement[int] = literal_column(SLOT.replace("time_ns", "calls.time_ns"), Integer)
+_MOST = (1 << 31) - 1
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
@@ -78,10 +92,13 @@ class CallStore:
         found: set[tuple[int, int]] = set()
         with self._engine.connect() as connection:
             # Numbers first: an index tells them, so that of many calls that do not fit none is read.
-            for where in _ways(connection, filters):
-                query = select(c.time_ns, c.n).where(*where)
+            for way in _ways(connection, filters):
+                query = select(c.time_ns, c.n).where(*way.where)
                 if after is not None:
                     query = query.where(tuple_(c.time_ns, c.n) < tuple_(after.time_ns, after.n))
+                    query = query.where(slot_of(after.time_ns) >= _SLOT)
+                if way.by_slot:
+                    query = query.order_by(_SLOT.desc())
                 query = query.order_by(c.time_ns.desc(), c.n.desc()).limit(limit)
                 found.update((time_ns, n) for time_ns, n in connection.execute(query))
             places = sorted(found, reverse=True)[:limit]
@@ -229,16 +246,43 @@ def key_names(connection: Connection) -> dict[str, str]:
     return {row.id: row.name for row in rows}
 
 
-def _ways(connection: Connection, filters: Filters) -> list[list[ColumnElement[bool]]]:
+class _Way(msgspec.Struct, frozen=True):
+    """Conditions that one index serves, and whether that is one that holds calls by slot."""
+
+    where: list[ColumnElement[bool]]
+    by_slot: bool
+
+
+def _ways(connection: Connection, filters: Filters) -> list[_Way]:
     """Returns ``conditions`` as several, any of which will do: one index finds the newest of each by itself."""
-    found = [_plain(filters)]
+    by_slot = any(value is not None for value in (filters.user, filters.model, filters.feature, filters.prompt))
+    found = [_Way(_plain(filters), by_slot)]
     if filters.key is not None:
         named = connection.execute(select(virtual_keys.c.id).where(virtual_keys.c.name == filters.key)).scalars()
-        found = [[*where, calls.c.key_id == id] for where in found for id in {filters.key, *named}]
+        found = [_Way([*one.where, calls.c.key_id == id], True) for one in found for id in {filters.key, *named}]
     if filters.deployment is not None:
         answered = calls.c.deployment == filters.deployment
         other = and_(calls.c.tried.is_not(None), _tried(filters.deployment))
-        found = [[*where, way] for where in found for way in (answered, other)]
+        both = [[_Way([*one.where, answered], True), _Way([*one.where, other], one.by_slot)] for one in found]
+        found = [one for two in both for one in two]
+    return found
+
+
+def slot_of(time_ns: int) -> int:
+    """Returns the slot of a time, cut to what a database can compare it with."""
+    return max(-_MOST, min(time_ns // 300_000_000_000, _MOST))
+
+
+def during(since_ns: int | None, until_ns: int | None) -> list[ColumnElement[bool]]:
+    """The calls that began in a stretch of time (ns since 1970, ``until_ns`` exclusive, None for no end).
+
+    In the terms of every index of ``calls``: some know the slot only (see ``schema.SLOT``).
+    """
+    found: list[ColumnElement[bool]] = []
+    if since_ns is not None:
+        found += [calls.c.time_ns >= since_ns, slot_of(since_ns) <= _SLOT]
+    if until_ns is not None:
+        found += [calls.c.time_ns < until_ns, slot_of(until_ns - 1) >= _SLOT]
     return found
 
 
@@ -262,10 +306,7 @@ def _plain(filters: Filters) -> list[ColumnElement[bool]]:
     ):
         if value is not None:
             found.append(column == value)
-    if filters.since_ns is not None:
-        found.append(c.time_ns >= filters.since_ns)
-    if filters.until_ns is not None:
-        found.append(c.time_ns < filters.until_ns)
+    found += during(filters.since_ns, filters.until_ns)
     if filters.outcome is not None:
         if filters.outcome not in OUTCOMES:
             raise BadRequest(f"unknown outcome {filters.outcome!r}: one of {', '.join(OUTCOMES)}", param="outcome")

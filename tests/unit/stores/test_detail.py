@@ -15,6 +15,12 @@ from headgate.core.usage import Usage
 from headgate.stores.detail import attempts_of, paid_elsewhere, tries_of
 from headgate.stores.rows import COLUMNS, is_erased, strip, to_record, to_row
 
+_IDS = [
+    *("", "req_1", "req_0123456789abcdef0123456789abcdef", "req_0123456789ABCDEF0123456789abcdef", "req_" + "x" * 32),
+    *("01234567-89ab-cdef-0123-456789abcdef", "01234567-89AB-cdef-0123-456789abcdef", "ü" * 36),
+    *("01234567-89ab-cdef-0123-456789abcde ", "12345678-12345678-12345678-123456789"),
+    *("01234567-8-9ab-cdef-0123456789abcdef", "abc_01234567-89abcdef0123456789abcde"),
+]
 _counts = st.integers(0, 1 << 40)
 _us = st.integers(-1, 1 << 40)
 _words = st.sampled_from(["", "stop", "length", "~x", "gpt-4.1", "gpt-4.1-2025-04-14", "~gpt-4.1"])
@@ -33,7 +39,7 @@ _attempts = st.builds(
     st.sampled_from(["completed", "completed", "completed", "failed", "skipped"]),
     st.sampled_from([200, 200, 200, 503]),
     sent=st.booleans(),
-    upstream_id=st.sampled_from(["", "req_1"]),
+    upstream_id=st.sampled_from(_IDS),
     upstream_model=_words,
     finish=_words,
     usage=_usages,
@@ -76,7 +82,7 @@ def _plain() -> Record:
     usage = Usage(1200, 80, 1000, reasoning=30)
     attempt = AttemptRecord(
         "openai/gpt-4.1", "openai", "gpt-4.1", 210, 300_100, 900_000, "completed", 200, sent=True,
-        upstream_id="req_1", upstream_model="gpt-4.1-2025-04-14", finish="stop", usage=usage, max_tokens=4096,
+        upstream_id=_IDS[2], upstream_model="gpt-4.1-2025-04-14", finish="stop", usage=usage, max_tokens=4096,
     )  # fmt: skip
     attempt.rates = Rates(2_000_000_000, 8_000_000_000, cached=500_000_000)
     attempt.cost = attempt.rates.cost(usage)
@@ -109,7 +115,7 @@ def test_a_record_comes_back_as_it_was(record: Record, shared: bool, costs: bool
 def test_a_call_that_went_as_most_do_takes_little_room() -> None:
     record = _plain()
     row = _row(record)
-    assert len(row["detail"]) < 70
+    assert len(row["detail"]) < 80
     assert to_record(row) == record
 
 

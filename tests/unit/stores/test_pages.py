@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, insert, text
+from sqlalchemy import Engine, event, insert, text
 
 from headgate.stores.data import DataDir
 from headgate.stores.ingest import Ingest
-from headgate.stores.query import CallStore, Filters
+from headgate.stores.query import CallStore, Cursor, Filters
 from headgate.stores.schema import virtual_keys
 
 from .conftest import MakeRecord
@@ -68,6 +68,23 @@ def test_pages_under_every_filter(engine: Engine) -> None:
             if after is None:
                 break
         assert [one["id"] for one in found] == [one["id"] for one in everything if fits(one)], filters
+
+
+@pytest.mark.parametrize("name", ["key", "user", "model", "deployment", "feature", "prompt"])
+def test_a_page_of_one_value_reads_no_more_than_a_slot_ahead(engine: Engine, name: str) -> None:
+    """The index gives the newest slots first: what is sorted is one slot at a time, not all calls of the value."""
+    if engine.dialect.name != "sqlite":
+        pytest.skip("Postgres decides by how many there are")
+    asked: list[tuple[str, Any]] = []
+    event.listen(engine, "before_cursor_execute", lambda *given: asked.append(given[2:4]))
+    value: dict[str, Any] = {name: "x"}
+    CallStore(engine).page(Filters(since_ns=1, until_ns=1 << 60, **value), 7, Cursor(1 << 59, 9))
+    answered = next((sql, given) for sql, given in asked if f"calls.{name}" in sql and "ORDER BY" in sql)
+    with engine.connect() as connection:
+        plan = str(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {answered[0]}", answered[1]).all())
+    index = "user_id" if name == "user" else name
+    assert f"USING INDEX calls_by_{index} ({'key_id' if name == 'key' else index}=? AND <expr>>? AND <expr><?)" in plan
+    assert "USE TEMP B-TREE FOR ORDER BY" not in plan  # but for its "RIGHT PART", or "LAST 2 TERMS"
 
 
 def test_calls_that_went_wrong_have_an_index_of_their_own(engine: Engine) -> None:
