@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from headgate.config.explain import Line, explain, show_value
 from headgate.config.load import Loaded, load
 from headgate.config.settings import Settings
@@ -12,11 +14,12 @@ from headgate.core.errors import ConfigError
 def _show(visit: Visit) -> View:
     settings = visit.desk.core.settings
     lines, problem = explained(settings)
-    sections: dict[str, list[tuple[Line, str]]] = {}
+    folder = f"{Path(settings.file).parent}/" if settings.file else ""  # stands above the tables, once
+    sections: dict[str, list[tuple[Line, str, str]]] = {}
     for line in lines:
         parts = line.path.split(".")
         name = ".".join(parts[:2]) if parts[0] in ("providers", "models") and len(parts) > 1 else parts[0]
-        sections.setdefault(name, []).append((line, show_value(line)))
+        sections.setdefault(name, []).append((line, show_value(line), line.origin.removeprefix(folder)))
     wanted = visit.query.get("all")
     data = {
         "file": settings.file or "",

@@ -89,6 +89,38 @@ def test_the_story_of_a_call(boss: Looker, house: House, name: str) -> None:
     boss.check()
 
 
+def test_a_story_leads_to_calls_like_it(boss: Looker, house: House) -> None:
+    """Model, deployment and key of a call each lead to the calls of the same."""
+    boss.go(f"/calls/{house.calls['good']}")
+    for name in ("model", "deployment", "key"):
+        link = boss.page.locator(f"main a[href*='/calls?{name}=']")
+        expect(link).to_have_count(1)
+        target = str(link.get_attribute("href")).removeprefix("/console")
+        assert boss.go(target).status == 200
+        expect(boss.page.locator(f"#calls a[href$='{house.calls['good']}']")).to_have_count(1)
+        boss.page.go_back()
+
+
+def test_a_story_fits_on_a_phone(boss: Looker, house: House) -> None:
+    """Nothing of its times and its cost is cut off, or has to be scrolled to."""
+    boss.page.set_viewport_size({"width": 390, "height": 800})
+    boss.go(f"/calls/{house.calls['retried']}")
+    for table in ("gantt", "sums"):
+        boxes = boss.page.locator(f".scroll:has(> .{table})")
+        expect(boxes.first).to_be_visible()
+        for box in boxes.all():
+            assert box.evaluate("box => box.scrollWidth - box.clientWidth") <= 0, table
+    boss.page.set_viewport_size({"width": 1280, "height": 900})
+
+
+def test_settings_say_where_they_stand_on_one_line(boss: Looker) -> None:
+    """The file's folder is told once, at the head of the page; beside a setting stand file and line."""
+    boss.go("/settings")
+    origins = boss.page.locator(".settings tbody td:last-child")
+    expect(origins.filter(has_text=re.compile(r"^[^/]+\.yaml:\d+$")).first).to_be_visible()
+    expect(origins.filter(has_text=re.compile(r"^/.*\.yaml"))).to_have_count(0)
+
+
 def test_calls_are_filtered_and_paged(boss: Looker, house: House) -> None:
     """The form narrows the list, links lead to the story, Clear shows all again."""
     boss.go("/calls")
