@@ -85,18 +85,24 @@ class TapedExchange:
 
     async def read_all(self, limit: int) -> bytes:
         """See ``core.ports.Exchange.read_all``; piece by piece, so that what came before a cut is kept."""
+        inner, taping = self._inner, self._taping
         pieces: list[bytes] = []
         size = 0
-        while data := await self.read():
-            pieces.append(data)
-            size += len(data)
-            if size > limit:
-                message = f"The upstream's body is over the {limit} bytes allowed."
-                error = UpstreamBroken(message, code="response_too_large", sent=True)
-                self._inner.abort(error)
-                self._taping.tape.fail(error)
-                raise error
-        return b"".join(pieces)
+        try:
+            while data := await inner.read():
+                taping.add(data)
+                pieces.append(data)
+                size += len(data)
+                if size > limit:
+                    message = f"The upstream's body is over the {limit} bytes allowed."
+                    error = UpstreamBroken(message, code="response_too_large", sent=True)
+                    inner.abort(error)
+                    raise error
+        except HeadgateError as error:
+            taping.tape.fail(error)
+            raise
+        taping.tape.end_us = taping.now()
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def finish(self) -> None:
         """See ``core.ports.Exchange.finish``."""
