@@ -15,6 +15,8 @@ from headgate.load.tally import Tally
 LATE_MS = 20.0
 """A load that sends later than this at p99 measures itself."""
 
+_MINUTE = 60.0
+
 
 class Spread(msgspec.Struct, frozen=True):
     """One kind of time in milliseconds; None where there was none."""
@@ -92,7 +94,7 @@ def make_report(
     calls = tally.started + tally.skipped
     kinds = {"first_content": tally.first, "inter_token": tally.gaps, "total": tally.total}
     times = {name: _spread(found) for name, found in {**kinds, "service": tally.service, "lag": tally.lag}.items()}
-    short = tally.last_s < 60
+    short = tally.last_s < _MINUTE
     return Report(
         time_ns=time_ns,
         target=target,
@@ -134,9 +136,11 @@ def rows(report: Report) -> list[tuple[str, str, str, str, str]]:
 def lines(report: Report) -> list[str]:
     """Returns the facts beside the table, one a line."""
     share = f"{100 * report.errors / report.calls:.2f} %" if report.calls else "0 %"
+    short = report.seconds < _MINUTE  # there was no whole minute to count in
+    rate = "calls a minute, as they came" if short else "calls in the busiest minute"
     found = [
         f"{report.calls:,} calls in {report.took_s:,.1f} s: {report.calls_per_s:,.1f} calls/s, "
-        f"{report.tokens_per_s:,.0f} tokens/s out; {report.per_minute:,.0f} calls in the busiest minute",
+        f"{report.tokens_per_s:,.0f} tokens/s out; {report.per_minute:,.0f} {rate}",
         f"errors: {report.errors:,} ({share})",
     ]
     found += [f"  {number:,} x {kind}" for kind, number in report.errors_by_kind.items()]

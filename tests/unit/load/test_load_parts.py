@@ -229,6 +229,18 @@ def test_the_busiest_minute_is_any_sixty_seconds() -> None:
     assert tally.busiest == 4
 
 
+def test_a_run_of_less_than_a_minute_tells_its_rate() -> None:
+    """Twenty calls within ten seconds are no busiest minute of a hundred and twenty: they came at that rate."""
+    for seconds, told in ((10, "120 calls a minute, as they came"), (95, "12 calls in the busiest minute")):
+        tally = Tally(200.0)
+        for number in range(20):
+            tally.begin(number * seconds / 19, 0.0)
+        report = make_report(
+            tally, time_ns=0, target="", source="", speed=1, model="m", streamed=0, took_s=float(seconds)
+        )
+        assert lines(report)[0].endswith(told)
+
+
 def story(id: str, **fields: Any) -> dict[str, Any]:
     """A record of one attempt: 1 ms before it, 100 ms of upstream, 2 ms after it."""
     attempt = {"started_us": 1_000, "first_content_us": 101_000}
