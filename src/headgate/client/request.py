@@ -104,8 +104,12 @@ def _word(name: str, value: object) -> str:
 
 
 def _tags(tags: Mapping[str, str] | None) -> dict[str, str]:
-    if not tags:
+    if tags is None:
         return {}
+    if not isinstance(tags, Mapping):
+        raise BadRequest(
+            f"tags must be a mapping of names to texts, not {type(tags).__name__}", param="tags", code="invalid_type"
+        )
     if len(tags) > _TAG_LIMIT:
         raise BadRequest(f"there can be at most {_TAG_LIMIT} tags", param="tags", code="invalid_value")
     return {_word("tags", key): _word(f"tags[{key!r}]", value) for key, value in tags.items()}

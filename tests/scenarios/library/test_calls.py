@@ -211,6 +211,8 @@ WRONG: list[tuple[dict[str, Any], str | None]] = [
     ({"timeout": 0}, "timeout"),
     ({"timeout": "5"}, "timeout"),
     ({"tags": {"n": 1}}, "tags['n']"),
+    ({"tags": "env=prod"}, "tags"),
+    ({"tags": ["env"]}, "tags"),
     ({"tags": {str(n): "" for n in range(33)}}, "tags"),
     ({"trace": 17}, "trace"),
     ({"session": "a\nb"}, "session"),
