@@ -16,6 +16,7 @@ from headgate.core.errors import BadRequest
 
 if TYPE_CHECKING:
     from headgate.stores.keys import KeyInfo
+    from headgate.stores.registry import Registry
 
 _ALL = "all"
 
@@ -62,9 +63,20 @@ def create(config: str | None, data: str | None, name: str, quiet: bool, **given
     spec = KeySpec(name=name, limits=limits, **_fields(given))
     with open_registry(config, data, create=True, budget=bool(limits)) as registry:
         made = registry.create_key(spec)
+        _look_for_team(registry, made.info.team)
     print(made.secret)
     if not quiet:
         click.echo(f"{made.info.id} ({made.info.name}): keep the key now, it can not be shown again.", err=True)
+
+
+def _look_for_team(registry: Registry, team: str) -> None:
+    """Says on standard error where a key counts for a team that there is not: a slip, perhaps, that no budget holds."""
+    from headgate.config.reader import nearest
+
+    names = [one.name for one in registry.list_teams()] if team else []
+    if team and team not in names:
+        hint = nearest(team, names, "there are")
+        click.echo(f"note: there is no team {team!r}{hint}; headgate teams create makes one", err=True)
 
 
 @keys.command("list")
@@ -125,6 +137,7 @@ def update(config: str | None, data: str | None, id: str, name: str | None, **gi
         raise click.UsageError("say what to change; see: headgate keys update --help")
     with open_registry(config, data, budget=bool(limits)) as registry:
         info = registry.update_key(id, KeyChange(**fields))
+        _look_for_team(registry, str(fields.get("team", "")))
     print(f"updated {info.id} ({info.name})")
 
 

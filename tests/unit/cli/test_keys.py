@@ -43,6 +43,16 @@ def test_life_of_a_key(tmp_path, capsys, monkeypatch) -> None:
     assert states["app"]["expires_ns"] - states["app"]["created_ns"] == 30 * 86400 * 10**9
 
 
+def test_a_team_that_is_not_there_is_told(tmp_path, capsys, monkeypatch) -> None:
+    """The key is made, but a slip in its team's name, which no budget would hold, does not go by unseen."""
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(capsys, "create", "--data", "d", "--name", "x", "--team", "grwth", "--quiet")
+    assert (code, err) == (0, "note: there is no team 'grwth'; headgate teams create makes one\n")
+    assert out.startswith("hg-")
+    code, _, err = run(capsys, "update", "x", "--data", "d", "--feature", "mail")
+    assert (code, err) == (0, "")
+
+
 def test_mistakes(tmp_path, capsys, monkeypatch) -> None:
     """Wrong values are usage errors; a missing directory is not made by list; an unknown key is a failure."""
     monkeypatch.chdir(tmp_path)
