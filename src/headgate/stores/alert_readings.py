@@ -21,7 +21,7 @@ from headgate.stores.limits import list_limits
 from headgate.stores.query import LATE_NUMBERS, Filters, conditions, during, key_names
 from headgate.stores.rollups import HOUR_NS, MINUTE_NS
 from headgate.stores.satisfaction import COUNTS_FEEDBACK
-from headgate.stores.schema import calls, feedback
+from headgate.stores.schema import CALLS_BY, calls, feedback
 from headgate.stores.stats import StatsStore
 
 BY = ("key", "user", "team", "feature", "model", "deployment", "prompt")
@@ -36,13 +36,7 @@ _LOOKED_AT = 2000
 _NO_TEXT = ("count_tokens", "embeddings")
 _COLUMNS: dict[str, ColumnElement[Any]] = {
     "": literal_column("''"),
-    "key": calls.c.key_id,
-    "user": calls.c.user_id,
-    "team": calls.c.team,
-    "feature": calls.c.feature,
-    "model": calls.c.model,
-    "deployment": calls.c.deployment,
-    "prompt": calls.c.prompt,
+    **CALLS_BY,
 }
 Amount = Literal["cost", "calls", "tokens"]
 

@@ -11,11 +11,10 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, Engine, delete, insert, select, tuple_, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from headgate.core.alert import AlertEvent, AlertRule, AlertState, Reading, Silence, advance_all
 from headgate.stores.alert_silences import all_silences
-from headgate.stores.database import chunks
+from headgate.stores.database import chunks, insert_new
 from headgate.stores.outbox import add_event
 from headgate.stores.schema import alert_deliveries, alert_events, alert_leases, alert_silences, alert_states
 
@@ -135,8 +134,7 @@ class AlertStore:
         values = {"owner": self._owner, "until_ns": until_ns}
         c = alert_leases.c
         if seen is None:
-            maker = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-            new = maker(alert_leases).values(rule=rule, **values).on_conflict_do_nothing()
+            new = insert_new(connection, alert_leases).values(rule=rule, **values).on_conflict_do_nothing()
             made = connection.execute(new.execution_options(preserve_rowcount=True))
             return made.rowcount == 1
         same = (c.rule == rule) & (c.owner == seen.owner) & (c.until_ns == seen.until_ns)

@@ -22,7 +22,7 @@ from headgate.core.errors import ConfigError, Unavailable
 from headgate.stores.postgres import PostgresReader, connect, is_postgres, require_driver
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine, Table
 
 SCHEMA_HEAD = "0014"
 URL_VARIABLE = "HEADGATE_DATABASE_URL"
@@ -147,6 +147,13 @@ def chunks(items: Sequence[_T], size: int = 500) -> Iterator[Sequence[_T]]:
     """Yields some items at a time: databases take only so many values in one statement."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
+
+
+def insert_new(engine: Engine | Connection, table: Table) -> Any:
+    """Returns an INSERT in the database's own dialect, which can say what to do with rows that are there already."""
+    from sqlalchemy.dialects import postgresql, sqlite
+
+    return (postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert)(table)
 
 
 def _let_hints_through(engine: Engine) -> None:

@@ -11,14 +11,13 @@ from typing import Any, NamedTuple
 
 import sqlalchemy
 from sqlalchemy import Connection, Engine, Table, delete, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from headgate.core.feedback import Feedback
 from headgate.core.record import Record
 from headgate.core.tape import TapesEntry, encode_tapes
 from headgate.guards.redactor import Redactor
 from headgate.stores.backlog import RollupBacklog
-from headgate.stores.database import chunks
+from headgate.stores.database import chunks, insert_new
 from headgate.stores.erase.calls import forget_calls
 from headgate.stores.erase.erasures import ErasedMeanwhile, Erasures
 from headgate.stores.feedback_rows import FEEDBACK_COLUMNS, feedback_row
@@ -38,8 +37,7 @@ class _Statement:
     """An INSERT compiled once, run for many rows through the driver's own executemany."""
 
     def __init__(self, engine: Engine, table: Table, columns: Sequence[str], update: Sequence[str] = ()) -> None:
-        maker = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
-        statement: Any = maker(table).values({name: sqlalchemy.bindparam(name) for name in columns})
+        statement = insert_new(engine, table).values({name: sqlalchemy.bindparam(name) for name in columns})
         if update:
             changed = {name: statement.excluded[name] for name in update}
             statement = statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=changed)

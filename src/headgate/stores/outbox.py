@@ -10,11 +10,10 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, Engine, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from headgate.core.alert import AlertEvent
 from headgate.stores.change import Change
-from headgate.stores.database import chunks
+from headgate.stores.database import chunks, insert_new
 from headgate.stores.schema import alert_deliveries, alert_events
 
 _NS = 1_000_000_000
@@ -137,12 +136,11 @@ class Outbox:
 
 def add_event(connection: Connection, event: AlertEvent, message: str, receivers: Iterable[str], now_ns: int) -> None:
     """Puts an event into the outbox, due at ``now_ns`` for each receiver; one that is there already stays as it is."""
-    maker = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     values = {**msgspec.structs.asdict(event), "message": message}
-    connection.execute(maker(alert_events).values(values).on_conflict_do_nothing())
+    connection.execute(insert_new(connection, alert_events).values(values).on_conflict_do_nothing())
     rows = [{"event_id": event.id, "receiver": name, "attempts": 0, "next_ns": now_ns} for name in receivers]
     if rows:
-        connection.execute(maker(alert_deliveries).on_conflict_do_nothing(), rows)
+        connection.execute(insert_new(connection, alert_deliveries).on_conflict_do_nothing(), rows)
 
 
 def add_test(change: Change, event: AlertEvent, message: str, receivers: Sequence[str]) -> AlertEvent:

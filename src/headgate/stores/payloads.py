@@ -16,10 +16,9 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, Engine, bindparam, delete, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from headgate.guards.redactor import Redactor
-from headgate.stores.database import chunks
+from headgate.stores.database import chunks, insert_new
 from headgate.stores.journal.framing import PayloadEntry
 from headgate.stores.schema import payloads
 
@@ -95,9 +94,9 @@ class PayloadWriter:
 
     def __init__(self, engine: Engine) -> None:
         self._postgres = engine.dialect.name == "postgresql"
-        maker: Any = postgresql.insert if self._postgres else sqlite.insert
         names = ("n", "call_id", "stored_ns", "policy", "size", "stored", "body")
-        self._insert = maker(payloads).values({name: bindparam(name) for name in names}).on_conflict_do_nothing()
+        new = insert_new(engine, payloads).values({name: bindparam(name) for name in names})
+        self._insert = new.on_conflict_do_nothing()
         there = f"WHERE EXISTS (SELECT 1 FROM payloads WHERE n = {'%(n)s' if self._postgres else ':n'}"
         there += f" AND call_id = {'%(call_id)s' if self._postgres else ':call_id'})"
         if self._postgres:

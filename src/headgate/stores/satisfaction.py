@@ -18,7 +18,7 @@ from headgate.stores.feedback_rows import plain_feedback
 from headgate.stores.figures import Figures
 from headgate.stores.query import Filters, conditions, key_names
 from headgate.stores.rollups import DAY_NS, HOUR_NS
-from headgate.stores.schema import calls, feedback
+from headgate.stores.schema import CALLS_BY, calls, feedback
 from headgate.stores.stats import StatsStore
 
 BAD_BELOW = 0.5
@@ -30,13 +30,7 @@ _BUCKETS = {"hour": HOUR_NS, "day": DAY_NS}
 _COLUMNS: dict[str, ColumnElement[Any]] = {
     # Written out: Postgres would take a bound number in SELECT and in GROUP BY for two.
     **{name: calls.c.time_ns // literal_column(str(size), BigInteger) for name, size in _BUCKETS.items()},
-    "key": calls.c.key_id,
-    "user": calls.c.user_id,
-    "team": calls.c.team,
-    "feature": calls.c.feature,
-    "prompt": calls.c.prompt,
-    "model": calls.c.model,
-    "deployment": calls.c.deployment,
+    **CALLS_BY,
     "label": feedback.c.label,
 }
 COUNTS_FEEDBACK = or_(feedback.c.trusted, feedback.c.key_id == calls.c.key_id)

@@ -96,6 +96,17 @@ calls = Table(
     ),
 )
 
+CALLS_BY: dict[str, Column[Any]] = {
+    "key": calls.c.key_id,
+    "user": calls.c.user_id,
+    "team": calls.c.team,
+    "feature": calls.c.feature,
+    "prompt": calls.c.prompt,
+    "model": calls.c.model,
+    "deployment": calls.c.deployment,
+}
+"""What calls are grouped and told apart by, under the names that people ask by."""
+
 payloads = Table(
     "payloads",
     metadata,

@@ -18,20 +18,14 @@ from headgate.core.record import AttemptRecord
 from headgate.stores.detail import billed_attempts, paid_elsewhere
 from headgate.stores.query import Filters, conditions, key_names
 from headgate.stores.rollups import DAY_NS, clean_word
-from headgate.stores.schema import calls
+from headgate.stores.schema import CALLS_BY, calls
 from headgate.stores.sums import SUMMED, add_up, billed, plan_of, several, unpriced
 from headgate.stores.view import EVER, View
 
 GROUPS = ("key", "user", "team", "feature", "prompt", "model", "deployment", "provider", "day")
 _FIELDS = ("calls", "completed", "input_tokens", "output_tokens", "cached_tokens", "cost", "unpriced")
 _COLUMNS: dict[str, ColumnElement[Any]] = {
-    "key": calls.c.key_id,
-    "user": calls.c.user_id,
-    "team": calls.c.team,
-    "feature": calls.c.feature,
-    "prompt": calls.c.prompt,
-    "model": calls.c.model,
-    "deployment": calls.c.deployment,
+    **CALLS_BY,
     "provider": calls.c.deployment,
     # Written out: Postgres would take a bound number in SELECT and in GROUP BY for two.
     "day": calls.c.time_ns // literal_column(str(DAY_NS), BigInteger),

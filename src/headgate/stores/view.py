@@ -14,7 +14,7 @@ from headgate.stores.figures import Facts, Figures, facts_of, sum_of
 from headgate.stores.query import Filters, conditions
 from headgate.stores.rollups import LONGEST_WORD, arm_name, clean_word, dimension_of
 from headgate.stores.rows import deployment_of, to_record
-from headgate.stores.schema import calls, minutes, virtual_keys
+from headgate.stores.schema import CALLS_BY, calls, minutes, virtual_keys
 from headgate.stores.spans import Piece
 
 GROUPS = ("key", "user", "team", "feature", "prompt", "model", "deployment", "provider", "arm")
@@ -24,7 +24,7 @@ EVER = 1 << 62
 """A step in time that is longer than all time."""
 
 _AT_ONCE = 10_000
-_NAMED = ("key", "user", "team", "feature", "prompt", "model", "deployment")
+_NAMED = tuple(CALLS_BY)
 _ONLY_CALLS = ("error", "finish", "trace", "session", "id_prefix")
 _ARMS = frozenset({"model", "deployment", "arm"})
 PLACES = frozenset({"deployment", "provider", "arm"})
@@ -32,13 +32,7 @@ PLACES = frozenset({"deployment", "provider", "arm"})
 
 _GROUPED: dict[str, tuple[ColumnElement[Any], ...]] = {
     "": (),
-    "key": (calls.c.key_id,),
-    "user": (calls.c.user_id,),
-    "team": (calls.c.team,),
-    "feature": (calls.c.feature,),
-    "prompt": (calls.c.prompt,),
-    "model": (calls.c.model,),
-    "deployment": (calls.c.deployment,),
+    **{name: (column,) for name, column in CALLS_BY.items()},
     "provider": (calls.c.deployment,),
     "arm": (calls.c.model, calls.c.deployment),
 }
