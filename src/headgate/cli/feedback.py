@@ -109,11 +109,11 @@ def summary(config: str | None, data: str | None, by: str, form: str, **plain: A
 
 
 def _read(plain: dict[str, Any]) -> Filters:
-    from headgate.stores.query import Filters, parse_time
+    from headgate.stores.period import read_period
+    from headgate.stores.query import Filters
 
-    now = time.time_ns()
-    since, until = plain.pop("since") or "7d", plain.pop("until")
-    return Filters(since_ns=parse_time(since, now), until_ns=None if until is None else parse_time(until, now), **plain)
+    since_ns, until_ns = read_period(plain.pop("since") or "7d", plain.pop("until"), time.time_ns())
+    return Filters(since_ns=since_ns, until_ns=until_ns, **plain)
 
 
 def _cells(row: Satisfaction) -> Sequence[str]:

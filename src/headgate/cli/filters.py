@@ -66,14 +66,15 @@ def make_filters(tags: tuple[str, ...], since: str | None, until: str | None, **
     """Returns the filters that the options ask for.
 
     Raises:
-        BadRequest: a time can not be understood.
+        BadRequest: a time can not be understood, or nothing is between them.
     """
-    from headgate.stores.query import Filters, parse_time
+    from headgate.stores.period import read_period
+    from headgate.stores.query import Filters
 
-    now = time.time_ns()
+    since_ns, until_ns = read_period(since, until, time.time_ns())
     return Filters(
-        since_ns=None if since is None else parse_time(since, now),
-        until_ns=None if until is None else parse_time(until, now),
+        since_ns=since_ns,
+        until_ns=until_ns,
         tags=dict(_tag(tag) for tag in tags),
         **plain,
     )

@@ -44,12 +44,13 @@ def spend(
     config: str | None, data: str | None, by: str, since: str | None, until: str | None, form: str, **plain: Any
 ) -> None:
     """Show what calls cost. What failed is charged to the answers that came: COST / OK is PER OK."""
-    from headgate.stores.query import Filters, parse_time
+    from headgate.stores.period import read_period
+    from headgate.stores.query import Filters
     from headgate.stores.spending import SpendStore
 
     now = time.time_ns()
-    begin = parse_time(since, now) if since is not None else month_start(now)
-    filters = Filters(since_ns=begin, until_ns=None if until is None else parse_time(until, now), **plain)
+    since_ns, until_ns = read_period(since, until, now, begin=month_start(now))
+    filters = Filters(since_ns=since_ns, until_ns=until_ns, **plain)
     groups = [name.strip() for name in by.split(",") if name.strip()]
     if not groups:
         raise click.BadParameter("name at least one group", param_hint="--by")

@@ -52,12 +52,13 @@ def stats(
     **plain: Any,
 ) -> None:
     """Show how calls went: errors, latency, first content, speed, tokens, cost."""
-    from headgate.stores.query import Filters, parse_time
+    from headgate.stores.period import read_period
+    from headgate.stores.query import Filters
     from headgate.stores.stats import StatsStore
 
     now = time.time_ns()
-    begin = parse_time(since, now) if since is not None else now - _DAY_NS
-    filters = Filters(since_ns=begin, until_ns=None if until is None else parse_time(until, now), **plain)
+    since_ns, until_ns = read_period(since, until, now, begin=now - _DAY_NS)
+    filters = Filters(since_ns=since_ns, until_ns=until_ns, **plain)
     with open_records(config, data) as engine:
         store = StatsStore(engine)
         groups = store.top(by, filters, limit, order)

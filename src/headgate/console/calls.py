@@ -10,7 +10,8 @@ from headgate.console.look import count, money, span
 from headgate.console.page import Json, Page, View, Visit, Words
 from headgate.core.errors import BadRequest
 from headgate.stores.latest import known, latest
-from headgate.stores.query import OUTCOMES, CallStore, Cursor, Filters, parse_time
+from headgate.stores.period import read_period
+from headgate.stores.query import OUTCOMES, CallStore, Cursor, Filters
 
 ROWS = 50
 TAIL_ROWS = 50
@@ -40,11 +41,11 @@ def read_filters(query: Words, now_ns: int) -> Filters:
         if not equals or not name:
             raise BadRequest("A tag is NAME=VALUE.", code="invalid_value", param="tag")
         tags[name] = value
-    since, until = query.get("since"), query.get("until")
+    since_ns, until_ns = read_period(query.get("since") or None, query.get("until") or None, now_ns)
     status = query.get("status")
     return Filters(
-        since_ns=parse_time(since, now_ns) if since else None,
-        until_ns=parse_time(until, now_ns) if until else None,
+        since_ns=since_ns,
+        until_ns=until_ns,
         outcome=query.get("outcome") or None,
         status=query.number("status", 0, 0, 599) if status else None,
         id_prefix=query.get("id") or None,

@@ -8,7 +8,8 @@ import time
 from typing import Any
 
 from headgate.core.errors import BadRequest
-from headgate.stores.query import Filters, parse_time
+from headgate.stores.period import read_period
+from headgate.stores.query import Filters
 
 _WORDS = (
     *("key", "user", "team", "model", "deployment", "outcome", "error", "finish"),
@@ -30,11 +31,12 @@ def read_where(text: str, now_ns: int | None = None) -> Filters:
     now = time.time_ns() if now_ns is None else now_ns
     found: dict[str, Any] = {}
     tags: dict[str, str] = {}
+    times: dict[str, str] = {}
     for name, value in _pairs(text):
         if name.startswith("tag:") and len(name) > 4:
             tags[name[4:]] = value
         elif name in ("since", "until"):
-            found[f"{name}_ns"] = parse_time(value, now)
+            times[name] = value
         elif name == "status":
             if not value.isdigit():
                 raise _wrong(f"status must be a number, not {value[:40]!r}")
@@ -47,7 +49,8 @@ def read_where(text: str, now_ns: int | None = None) -> Filters:
             near = difflib.get_close_matches(name, _NAMES, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(_NAMES)}"
             raise _wrong(f"there is no filter {name[:40]!r}; {hint}")
-    return Filters(**found, tags=tags)
+    since_ns, until_ns = read_period(times.get("since"), times.get("until"), now)
+    return Filters(**found, since_ns=since_ns, until_ns=until_ns, tags=tags)
 
 
 def _pairs(text: str) -> list[tuple[str, str]]:

@@ -14,7 +14,8 @@ from headgate.core.terms import has_role
 from headgate.observe.feedback import FeedbackGiven, Feedbacks, FeedbackTaken
 from headgate.server.admin.page import Cursor, read_cursor, show_cursor
 from headgate.server.admin.route import MOST, PAGE, Ask, Route
-from headgate.stores.query import Filters, parse_time
+from headgate.stores.period import read_period
+from headgate.stores.query import Filters
 from headgate.stores.satisfaction import FeedbackStore, Satisfaction
 
 _CALLS = ("key", "user", "team", "feature", "prompt", "model", "deployment")
@@ -96,10 +97,10 @@ class Series(msgspec.Struct):
 
 
 def _filters(query: _Calls) -> Filters:
-    now = time.time_ns()
+    since_ns, until_ns = read_period(query.since, query.until, time.time_ns())
     return Filters(
-        since_ns=None if query.since is None else parse_time(query.since, now),
-        until_ns=None if query.until is None else parse_time(query.until, now),
+        since_ns=since_ns,
+        until_ns=until_ns,
         **{name: getattr(query, name) for name in _CALLS},
     )
 

@@ -13,7 +13,8 @@ from headgate.core.terms import has_role
 from headgate.server.admin.page import Cursor, read_cursor, show_cursor
 from headgate.server.admin.route import MOST, PAGE, Ask, Route
 from headgate.stores import query as calls
-from headgate.stores.query import CallStore, Filters, parse_time
+from headgate.stores.period import read_period
+from headgate.stores.query import CallStore, Filters
 from headgate.stores.redaction import open_redactor
 from headgate.stores.search import TextStore
 
@@ -67,10 +68,10 @@ class RecordsQuery(msgspec.Struct, forbid_unknown_fields=True):
 
 def _list(ask: Ask) -> Records:
     query: RecordsQuery = ask.query
-    now = time.time_ns()
+    since_ns, until_ns = read_period(query.since, query.until, time.time_ns())
     filters = Filters(
-        since_ns=None if query.since is None else parse_time(query.since, now),
-        until_ns=None if query.until is None else parse_time(query.until, now),
+        since_ns=since_ns,
+        until_ns=until_ns,
         tags=dict(_pair(tag) for tag in query.tag),
         id_prefix=query.id,
         **{

@@ -11,7 +11,8 @@ from msgspec import Meta
 
 from headgate.observe.summary import Summary, parse_step, summarize
 from headgate.server.admin.route import Ask, Route, moment
-from headgate.stores.query import Filters, parse_time
+from headgate.stores.period import read_period
+from headgate.stores.query import Filters
 from headgate.stores.stats import ORDERS, StatsStore
 from headgate.stores.view import GROUPS
 
@@ -111,10 +112,11 @@ _FILTERS = ("key", "user", "team", "feature", "prompt", "model", "deployment", "
 
 def _filters(query: StatsQuery) -> Filters:
     now = time.time_ns()
+    since_ns, until_ns = read_period(query.since, query.until, now, begin=now - _DAY_NS)
     plain: dict[str, Any] = {name: getattr(query, name) for name in (*_FILTERS, "finish", "trace", "session")}
     return Filters(
-        since_ns=now - _DAY_NS if query.since is None else parse_time(query.since, now),
-        until_ns=None if query.until is None else parse_time(query.until, now),
+        since_ns=since_ns,
+        until_ns=until_ns,
         **plain,
     )
 
