@@ -90,6 +90,8 @@ def replay(
     if id is not None:
         return _one(wanted, id)
     assert where is not None
+    if not where.strip():
+        raise click.UsageError("--where names no filter, which would be every call; say since=90d to mean that")
     return _many(wanted, where, **many)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import shlex
 import time
 from typing import Any
@@ -15,6 +16,7 @@ _WORDS = (
     *("key", "user", "team", "model", "deployment", "outcome", "error", "finish"),
     *("trace", "session", "feature", "prompt"),
 )
+_STATUS = re.compile(r"[0-5]?\d{1,2}", re.ASCII)
 _NAMES = (*_WORDS, "since", "until", "status", "id", "tag:NAME")
 
 
@@ -32,14 +34,14 @@ def read_where(text: str, now_ns: int | None = None) -> Filters:
     found: dict[str, Any] = {}
     tags: dict[str, str] = {}
     times: dict[str, str] = {}
-    for name, value in _pairs(text):
+    for name, value in _once(_pairs(text)):
         if name.startswith("tag:") and len(name) > 4:
             tags[name[4:]] = value
         elif name in ("since", "until"):
             times[name] = value
         elif name == "status":
-            if not value.isdigit():
-                raise _wrong(f"status must be a number, not {value[:40]!r}")
+            if not _STATUS.fullmatch(value):
+                raise _wrong(f"status must be an HTTP status, or its first digit, not {value[:40]!r}")
             found[name] = int(value)
         elif name == "id":
             found["id_prefix"] = value
@@ -64,6 +66,15 @@ def _pairs(text: str) -> list[tuple[str, str]]:
         if not equals or not value:
             raise _wrong(f"{word[:40]!r} is no filter; write NAME=VALUE")
         pairs.append((name, value))
+    return pairs
+
+
+def _once(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """All must hold: one that stands twice could only lose one of its values."""
+    names = [name for name, _ in pairs]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise _wrong(f"{twice[:40]!r} stands twice; write it once")
     return pairs
 
 

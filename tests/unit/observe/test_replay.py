@@ -142,8 +142,11 @@ async def test_a_run_that_was_broken_off_goes_on(tmp_path: Path) -> None:
     sums = total(list(again.done.values()))
     assert (sums.replays, sums.failed, sums.same_answers, sums.compared_answers) == (4, 1, 0, 4)
     assert (os.stat(run.path).st_mode & 0o777, os.stat(run.path.parent).st_mode & 0o777) == (0o600, 0o700)
-    for more, wanted in (({}, []), ({"fresh": True}, ["hg_new"])):
-        later = run_of(tmp_path, changes, ["hg_new"], **more)
+    broken_off = run_of(tmp_path, changes, ["hg_new", "hg_newer"])
+    broken_off.note(Done("hg_new"))
+    broken_off.close()
+    for more, wanted in (({}, ["hg_newer"]), ({"fresh": True}, ["hg_newest"])):
+        later = run_of(tmp_path, changes, ["hg_newest"], **more)
         assert later.left == wanted
         later.close()
     elsewhere = run_of(tmp_path, Changes(), ["hg_9"])
@@ -152,6 +155,30 @@ async def test_a_run_that_was_broken_off_goes_on(tmp_path: Path) -> None:
     elsewhere.path.write_bytes(b"not a run\n")
     with pytest.raises(BadRequest, match="--fresh"):
         run_of(tmp_path, Changes(), [])
+
+
+def test_a_finished_run_is_begun_anew(tmp_path: Path) -> None:
+    """The same command means the calls of now: neither yesterday's figures again, nor none because there were none."""
+    for ids in ([], ["hg_1"], ["hg_2"]):
+        run = run_of(tmp_path, Changes(), ids)
+        assert (run.left, run.done) == (ids, {})
+        for id in ids:
+            run.note(Done(id))
+        run.close()
+        assert run.path.read_bytes().count(b"\n") == 1 + len(ids)
+
+
+def test_one_run_is_open_once(tmp_path: Path) -> None:
+    """A second process with the same command is told to wait, also with --fresh; the first one goes on."""
+    run = run_of(tmp_path, Changes(), ["hg_1", "hg_2"])
+    for fresh in (False, True):
+        with pytest.raises(BadRequest, match="another process is at these replays"):
+            run_of(tmp_path, Changes(), ["hg_1", "hg_2"], fresh=fresh)
+    run.note(Done("hg_1"))
+    run.close()
+    again = run_of(tmp_path, Changes(), ["hg_3"])
+    assert again.left == ["hg_2"]
+    again.close()
 
 
 async def test_no_more_are_sent_at_once_than_allowed(tmp_path: Path) -> None:
@@ -184,7 +211,10 @@ def test_filters_on_one_line() -> None:
         ("fast", "NAME=VALUE"),
         ("model=", "NAME=VALUE"),
         ("model='x", "quot"),
-        ("status=bad", "number"),
+        ("status=bad", "an HTTP status"),
+        ("status=99999999999999999999", "an HTTP status"),
+        ("model=a model=b", "'model' stands twice"),
+        ("since=1h until=2h", "must lie before"),
         ("since=soon", "no time"),
     ):
         with pytest.raises(BadRequest, match=said):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import hashlib
 import os
 from collections.abc import Awaitable, Callable, Sequence
@@ -58,12 +59,12 @@ class Run:
         done: what there is already, by the recorded call's id.
     """
 
-    def __init__(self, path: Path, head: Head, done: dict[str, Done]) -> None:
+    def __init__(self, path: Path, fd: int, head: Head, done: dict[str, Done]) -> None:
         self.path = path
         self.head = head
         self.done = done
-        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        if not os.fstat(self._fd).st_size:
+        self._fd = fd
+        if not os.fstat(fd).st_size:
             self._write(head)
 
     @property
@@ -77,7 +78,7 @@ class Run:
         self._write(done)
 
     def close(self) -> None:
-        """Closes the file."""
+        """Closes the file, and lets others open the run."""
         os.close(self._fd)
 
     def _write(self, line: Head | Done) -> None:
@@ -95,32 +96,50 @@ def open_run(data: Path, where: str, changes: Changes, find: Callable[[], list[s
         fresh: whether to begin anew though there is one.
 
     Raises:
-        BadRequest: the run's file was damaged by somebody.
+        BadRequest: another process has this run open; or the run's file was damaged by somebody.
     """
     folder = data / FOLDER
     folder.mkdir(mode=0o700, exist_ok=True)
     named = msgspec.json.encode([where, msgspec.to_builtins(changes)], order="sorted")
     path = folder / f"{hashlib.sha256(named).hexdigest()[:16]}.jsonl"
-    if fresh:
-        path.unlink(missing_ok=True)
-    if path.exists() and path.stat().st_size:
-        return _read(path)
-    return Run(path, Head(where, changes, find()), {})
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        _lock(fd, path)
+        head, done = (None, {}) if fresh else _read(path)
+        if head is None or len(done) >= len(head.ids):
+            # What is finished is no run that was broken off: there may be other calls by now.
+            head, done = Head(where, changes, find()), {}
+            os.ftruncate(fd, 0)
+        return Run(path, fd, head, done)
+    except BaseException:
+        os.close(fd)
+        raise
 
 
-def _read(path: Path) -> Run:
+def _lock(fd: int, path: Path) -> None:
+    """Two processes that go on with one run would send each call twice, and pay for both."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise BadRequest(f"another process is at these replays ({path}); wait until it has ended") from None
+
+
+def _read(path: Path) -> tuple[Head | None, dict[str, Done]]:
+    """What a run's file says; no head where it is new."""
     lines = path.read_bytes().split(b"\n")
     # The last line may be torn: its process was killed. That call is replayed again.
     if lines[-1]:
         os.truncate(path, path.stat().st_size - len(lines[-1]))
+    if not any(lines[:-1]):
+        return None, {}
     decode = msgspec.json.Decoder(Head | Done).decode
     try:
         found = [decode(line) for line in lines[:-1]]
     except msgspec.DecodeError as error:
         raise BadRequest(f"{path} is no run of replays ({error}); begin anew with --fresh") from error
-    if not found or not isinstance(found[0], Head):
+    if not isinstance(found[0], Head):
         raise BadRequest(f"{path} is no run of replays; begin anew with --fresh")
-    return Run(path, found[0], {one.id: one for one in found[1:] if isinstance(one, Done)})
+    return found[0], {one.id: one for one in found[1:] if isinstance(one, Done)}
 
 
 async def replay_many(
