@@ -48,7 +48,9 @@ def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--until", metavar="TIME", help="Only calls before then."),
         whose_options(),
         click.option("--outcome", type=click.Choice(OUTCOMES), help="Only calls that ended so."),
-        click.option("--status", type=int, metavar="CODE", help="An HTTP status; 5 means 500 to 599."),
+        click.option(
+            "--status", type=click.IntRange(0, 599), metavar="CODE", help="An HTTP status; 5 means 500 to 599."
+        ),
         click.option("--error", metavar="CODE", help="Only calls with this error code; '*' for any error."),
         click.option("--finish", metavar="REASON", help="Only answers that ended so, e.g. length."),
         click.option("--trace", metavar="ID", help="Only calls of this trace."),

@@ -129,3 +129,11 @@ def test_export_writes_whole_stories(sqlite_data: DataDir, tmp_path: Path) -> No
     for command in (["--format", "jsonl", "--text", "walrus u0"], ["export", "--text", "walrus u0"]):
         done = run(records, [*command, *place])
         assert [msgspec.json.decode(line)["user"] for line in done.stdout.splitlines()] == ["u0"], done.output
+
+
+@pytest.mark.parametrize("status", ["-5", "600", "99999999999999999999"])
+def test_a_status_is_one(tmp_path: Path, status: str) -> None:
+    """What no HTTP status can be is an error, not a traceback or an empty list."""
+    result = CliRunner().invoke(records, ["--status", status, "--data", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "is not in the range" in result.output
