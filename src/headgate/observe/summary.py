@@ -29,8 +29,8 @@ class Quantiles(msgspec.Struct, frozen=True):
     p99: float | None
 
 
-class Summary(msgspec.Struct, frozen=True):
-    """What calls came to. Money is dollars, exact, as text; `unpriced` calls are not in it."""
+class Counts(msgspec.Struct, frozen=True):
+    """The plain numbers of what calls came to. Money is dollars, exact, as text; `unpriced` calls are not in it."""
 
     calls: int
     completed: int
@@ -47,6 +47,11 @@ class Summary(msgspec.Struct, frozen=True):
     cost_usd: str
     lost_cost_usd: Annotated[str, Meta(description="Of `cost_usd`, what attempts cost that did not answer.")]
     unpriced: int
+
+
+class Summary(Counts, frozen=True):
+    """What calls came to. Money is dollars, exact, as text; `unpriced` calls are not in it."""
+
     errors: Annotated[dict[str, int], Meta(description="Calls by error code.")]
     finishes: Annotated[dict[str, int], Meta(description="Calls by finish reason.")]
     statuses: Annotated[dict[str, int], Meta(description="Calls by HTTP status; 0 in the library.")]
@@ -58,17 +63,24 @@ class Summary(msgspec.Struct, frozen=True):
 
 def summarize(figures: Figures) -> Summary:
     """Returns figures as they are shown."""
-    rate = figures.error_rate
     return Summary(
+        *msgspec.structs.astuple(summarize_counts(figures)),
+        *(figures.errors, figures.finishes),
+        {str(status): count for status, count in figures.statuses.items()},
+        figures.caches,
+        *(_quantiles(figures.latency, 1e-3), _quantiles(figures.first_content, 1e-3), _quantiles(figures.speed, 1.0)),
+    )
+
+
+def summarize_counts(figures: Figures) -> Counts:
+    """As ``summarize``, of figures that have the plain numbers only."""
+    rate = figures.error_rate
+    return Counts(
         *(figures.calls, figures.completed, figures.failed, figures.cancelled, figures.refused),
         None if rate is None else round(rate, 6),
         *(figures.attempts, figures.fallbacks, figures.empty),
         *(figures.input_tokens, figures.output_tokens, figures.cached_tokens),
         *(show_dollars(figures.cost), show_dollars(figures.lost_cost), figures.unpriced),
-        *(figures.errors, figures.finishes),
-        {str(status): count for status, count in figures.statuses.items()},
-        figures.caches,
-        *(_quantiles(figures.latency, 1e-3), _quantiles(figures.first_content, 1e-3), _quantiles(figures.speed, 1.0)),
     )
 
 

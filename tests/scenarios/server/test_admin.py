@@ -178,12 +178,26 @@ def test_lists_come_in_pages(boss: Desk) -> None:
     assert follow("/audit", "before") == boss.get("/audit?limit=1000")["data"]
 
 
+def test_what_moved_tells_only_what_it_knows(office: Gateway, staff: dict[str, Desk]) -> None:
+    """Of each group the plain numbers: no errors, finishes and quantiles that are empty because nobody read them."""
+    office.chat()
+    office.records()
+    moved = staff["viewer"].get("/movers?by=model&order=calls")["data"]
+    assert sum(one["now"]["calls"] for one in moved) > 0
+    assert not {"errors", "finishes", "latency_ms"} & set(moved[0]["now"])
+    assert set(moved[0]["now"]) == set(moved[0]["before"]) > {"calls", "completed", "cost_usd"}
+
+
 def test_records_are_found_by_what_they_are(office: Gateway, staff: dict[str, Desk]) -> None:
     """Filters and pages work as at the command line; what was asked and answered is for developers alone."""
     ids = [
-        office.chat(headers={"x-headgate-tags": f"app=billing,turn={turn}", "x-headgate-session": "s 1"})[1][
-            "x-headgate-id"
-        ]
+        office.chat(
+            headers={
+                "x-headgate-tags": f"app=billing,turn={turn}",
+                "x-headgate-session": "s 1",
+                "x-headgate-prompt": f"greeting-{turn}",
+            }
+        )[1]["x-headgate-id"]
         for turn in range(5)
     ]
     stored = {record["id"] for record in office.records()}
@@ -199,6 +213,7 @@ def test_records_are_found_by_what_they_are(office: Gateway, staff: dict[str, De
     assert [record["id"] for record in found] == ids[::-1]
     assert viewer.get("/records?session=s%201&tag=app=billing&tag=turn=3")["data"][0]["id"] == ids[3]
     assert viewer.get("/records?session=s%201&until=1h")["data"] == []
+    assert [one["id"] for one in viewer.get("/records?session=s%201&prompt=greeting-2")["data"]] == [ids[2]]
     assert "request_body" not in viewer.get(f"/records/{ids[0]}")["data"]
     assert "capital of France" in staff["developer"].get(f"/records/{ids[0]}")["data"]["request_body"]
     assert viewer.call("GET", "/records/hg_nothing").code == "record_not_found"
@@ -242,6 +257,8 @@ def test_records_are_found_by_what_they_are(office: Gateway, staff: dict[str, De
         ("GET", "/records?user=%00", None, 400, "invalid_value", "user"),
         ("GET", "/records?outcome=splendid", None, 400, "invalid_request", "outcome"),
         ("GET", "/records?since=soon", None, 400, "invalid_request", None),
+        ("GET", "/records?since=1h&until=2h", None, 400, "invalid_value", "since"),
+        ("GET", "/stats?until=2020-01-01", None, 400, "invalid_value", "since"),
         ("GET", "/records?tag=x", None, 400, "invalid_value", "tag"),
         ("GET", "/audit?before=99999999999999999999", None, 400, "invalid_type", "before"),
         ("GET", "/audit/verify?head=xyz", None, 400, "invalid_request", "head"),

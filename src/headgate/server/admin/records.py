@@ -48,6 +48,7 @@ class RecordsQuery(msgspec.Struct, forbid_unknown_fields=True):
     user: str | None = None
     team: str | None = None
     feature: str | None = None
+    prompt: Annotated[str, Meta(description="The prompt's name, as the call gave it.")] | None = None
     model: str | None = None
     deployment: Annotated[str, Meta(description="Where it was answered or tried.")] | None = None
     outcome: Annotated[str, Meta(description="completed, failed, cancelled or refused.")] | None = None
@@ -76,7 +77,7 @@ def _list(ask: Ask) -> Records:
         id_prefix=query.id,
         **{
             name: getattr(query, name)
-            for name in ("key", "user", "team", "feature", "model", "deployment", "outcome", "status", "error")
+            for name in ("key", "user", "team", "feature", "prompt", "model", "deployment", "outcome", "status", "error")
         },
         finish=query.finish,
         trace=query.trace,

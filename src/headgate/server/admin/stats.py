@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from headgate.observe.summary import Summary, parse_step, summarize
+from headgate.observe.summary import Counts, Summary, parse_step, summarize, summarize_counts
 from headgate.server.admin.route import Ask, Route, moment
 from headgate.stores.period import read_period
 from headgate.stores.query import Filters
@@ -96,8 +96,8 @@ class MovedGroup(msgspec.Struct):
 
     value: str
     label: str
-    now: Summary
-    before: Summary
+    now: Counts
+    before: Counts
 
 
 class Movers(msgspec.Struct):
@@ -146,7 +146,8 @@ def _movers(ask: Ask) -> Movers:
     query: TopQuery = ask.query
     found = StatsStore(ask.desk.engine).movers(query.by, _filters(query), query.limit, query.order)
     return Movers(
-        query.by, [MovedGroup(one.value, one.label, summarize(one.now), summarize(one.before)) for one in found]
+        query.by,
+        [MovedGroup(one.value, one.label, summarize_counts(one.now), summarize_counts(one.before)) for one in found],
     )
 
 
