@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import keyword
 import os
@@ -40,6 +41,21 @@ VERBS = {
     "version": ("headgate.cli.version", "Show the version, and which files are used."),
 }
 """Each verb, the module that has it as a click command of the same name, and its line in the help."""
+
+_PLACES = frozenset(
+    (
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EFBIG,
+        errno.EROFS,
+        errno.EACCES,
+        errno.EPERM,
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.EIO,
+    )
+)
+"""What is wrong with a disk or a path is the user's to mend, and no fault that wants a traceback."""
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -97,12 +113,28 @@ def main(args: Sequence[str] | None = None) -> int:
         print(f"Error: {_message(error)}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1
     except BrokenPipeError:
-        # Whoever read our output has seen enough; Python must not try to flush it again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence()  # whoever read our output has seen enough
+        return 1
+    except OSError as error:
+        if error.errno not in _PLACES:
+            raise
+        _silence()
+        what = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else "can not go on: "
+        print(f"Error: {what}{error.strerror}", file=sys.stderr)
+        return 1
+    except UnicodeEncodeError as error:
+        if not any("\udc80" <= sign <= "\udcff" for sign in error.object):
+            raise
+        print(f"Error: what was given is not UTF-8: {error.object[:60]!a}", file=sys.stderr)
         return 1
     except (KeyboardInterrupt, click.Abort):
         return 130
     return result if isinstance(result, int) else 0
+
+
+def _silence() -> None:
+    """Python must not try to flush what could not be written again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _message(error: HeadgateError) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import pathlib
+import pickle
 import subprocess
 import sys
 
@@ -103,3 +105,53 @@ def test_version(capsys, tmp_path) -> None:
     assert out.startswith("headgate 0.")
     assert str(tmp_path / "headgate.yaml") in out
     assert str(tmp_path / "d") in out
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            FileNotFoundError(errno.ENOENT, "No such file or directory", "/nowhere/calls.jsonl"),
+            "/nowhere/calls.jsonl: No",
+        ),
+        (OSError(errno.ENOSPC, "No space left on device"), "can not go on: No space left on device"),
+        (PermissionError(errno.EACCES, "Permission denied", b"/root/x"), "/root/x: Permission denied"),
+    ],
+)
+def test_a_disk_or_path_that_will_not_do(error: OSError, said: str) -> None:
+    """One line says what is wrong with it, without a traceback, exit code 1; standard output is not touched again."""
+    program = (
+        "import sys; from headgate.cli import main as module; from pickle import loads\n"
+        "def fail(**more): print('written'); raise loads(bytes.fromhex(sys.argv[1]))\n"
+        "module.headgate.main = fail\n"
+        "sys.exit(module.main(['records']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, pickle.dumps(error).hex()], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"Error: {said}")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(not pathlib.Path("/dev/full").exists(), reason="only Linux has /dev/full")
+def test_a_full_disk_behind_standard_output() -> None:
+    """What can not be written is one line, also where Python finds out at the very end."""
+    program = "import sys; from headgate.cli.main import main; sys.exit(main(['--help']))"
+    with pathlib.Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", program], stdout=full, stderr=subprocess.PIPE, text=True, timeout=120
+        )
+    assert (done.returncode, done.stderr) == (1, "Error: can not go on: No space left on device\n")
+
+
+def test_words_that_are_no_text() -> None:
+    """An argument that is not UTF-8 is named, where a database would refuse it with a traceback."""
+    program = (
+        "import sys; from headgate.cli import main as module\n"
+        "def fail(**more): sys.argv[1].encode()\n"
+        "module.headgate.main = fail\n"
+        "sys.exit(module.main(['records']))"
+    )
+    done = subprocess.run([sys.executable, "-c", program, b"\xff\xfe"], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (1, "Error: what was given is not UTF-8: '\\udcff\\udcfe'\n")
