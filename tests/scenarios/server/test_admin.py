@@ -19,6 +19,7 @@ import pytest
 from tests.scenarios.conftest import Gateway, Upstream
 
 from headgate.core.terms import ROLES, has_role
+from headgate.server.admin.page import Cursor, show_cursor
 from headgate.server.admin.route import Route
 from headgate.server.admin.table import ROUTES
 from headgate.stores.data import DataDir
@@ -259,6 +260,8 @@ def test_records_are_found_by_what_they_are(office: Gateway, staff: dict[str, De
         ("GET", "/records?since=soon", None, 400, "invalid_request", None),
         ("GET", "/records?since=1h&until=2h", None, 400, "invalid_value", "since"),
         ("GET", "/stats?until=2020-01-01", None, 400, "invalid_value", "since"),
+        ("GET", f"/records?after={show_cursor(Cursor(10**30, 1))}", None, 400, "invalid_value", "after"),
+        ("GET", f"/feedback?after={show_cursor(Cursor(1, 10**30))}", None, 400, "invalid_value", "after"),
         ("GET", "/records?tag=x", None, 400, "invalid_value", "tag"),
         ("GET", "/audit?before=99999999999999999999", None, 400, "invalid_type", "before"),
         ("GET", "/audit/verify?head=xyz", None, 400, "invalid_request", "head"),

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import base64
 import binascii
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from headgate.core.errors import BadRequest
+
+_Stored = Annotated[int, Meta(ge=-(2**62), le=2**62)]
+"""A number that a database can be asked for."""
 
 
 class Cursor(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """The sort key of the last item shown: a time in ns, and what tells items of the same time apart."""
 
-    first: int
-    second: int | str
+    first: _Stored
+    second: _Stored | str
 
 
 def show_cursor(cursor: Cursor) -> str:
