@@ -112,3 +112,11 @@ async def test_a_call_that_no_upstream_saw_can_not_be_played() -> None:
     """It is an error that says what to do instead."""
     with pytest.raises(BadRequest, match="without --offline"):
         await play(recorded([], []))
+
+
+async def test_a_call_whose_caller_left_has_no_failure_to_play() -> None:
+    """That is not said to be a refusal of the gateway's: an upstream was at it, and nothing was wrong with it."""
+    left = recorded([attempt("a", outcome="cancelled", status=200, fault="")], [], outcome="cancelled", error="")
+    with pytest.raises(BadRequest, match="who asked left before the upstream had answered") as caught:
+        await play(left)
+    assert caught.value.code == "nothing_to_play"

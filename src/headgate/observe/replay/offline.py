@@ -90,15 +90,17 @@ async def reproduce(
         clean: redacts a message as the Record's was on its way to the store.
 
     Raises:
-        BadRequest: nothing was tried, so that there is nothing to play (``nothing_to_play``).
+        BadRequest: nothing was tried, or the caller left first: there is nothing to play (``nothing_to_play``).
     """
     story = recorded.story
     dialect = dialects.get(story["dialect"])
     attempts = [(n, one) for n, one in enumerate(story["attempts"]) if one["outcome"] != "cancelled"]
     if dialect is None or not attempts:
+        why = f"the gateway refused the call {recorded.id} before it tried any upstream ({story['error']})"
+        if story["attempts"]:
+            why = f"nothing failed in the call {recorded.id}: who asked left before the upstream had answered"
         raise BadRequest(
-            f"the gateway refused the call {recorded.id} before it tried any upstream ({story['error']}): "
-            "there is no exchange to play; send it again without --offline",
+            f"{why}: there is no exchange to play; send it again without --offline",
             code="nothing_to_play",
         )
     clock, ids = SystemClock(), Ids()

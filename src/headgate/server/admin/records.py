@@ -77,7 +77,18 @@ def _list(ask: Ask) -> Records:
         id_prefix=query.id,
         **{
             name: getattr(query, name)
-            for name in ("key", "user", "team", "feature", "prompt", "model", "deployment", "outcome", "status", "error")
+            for name in (
+                "key",
+                "user",
+                "team",
+                "feature",
+                "prompt",
+                "model",
+                "deployment",
+                "outcome",
+                "status",
+                "error",
+            )
         },
         finish=query.finish,
         trace=query.trace,
