@@ -64,11 +64,14 @@ class Summary(Counts, frozen=True):
 def summarize(figures: Figures) -> Summary:
     """Returns figures as they are shown."""
     return Summary(
-        *msgspec.structs.astuple(summarize_counts(figures)),
-        *(figures.errors, figures.finishes),
-        {str(status): count for status, count in figures.statuses.items()},
-        figures.caches,
-        *(_quantiles(figures.latency, 1e-3), _quantiles(figures.first_content, 1e-3), _quantiles(figures.speed, 1.0)),
+        **msgspec.structs.asdict(summarize_counts(figures)),
+        errors=figures.errors,
+        finishes=figures.finishes,
+        statuses={str(status): count for status, count in figures.statuses.items()},
+        caches=figures.caches,
+        latency_ms=_quantiles(figures.latency, 1e-3),
+        first_content_ms=_quantiles(figures.first_content, 1e-3),
+        tokens_per_second=_quantiles(figures.speed, 1.0),
     )
 
 
