@@ -114,6 +114,7 @@ def test_a_policy_field_of_the_wrong_type(gate: Gateway, fields: dict[str, objec
         ({"content-encoding": "gzip"}, 415),
         ({"x-headgate-timeout-ms": "soon"}, 400),
         ({"x-headgate-class": "vip"}, 400),
+        ({"x-headgate-sesion": "chat-1"}, 400),
     ],
     ids=str,
 )

@@ -13,7 +13,7 @@ from headgate.observe.estimate import estimate_call, guess_dialect
 from headgate.pipeline.auth import admit
 from headgate.server.caller import Caller
 from headgate.server.guard import Limits
-from headgate.server.intake import check_content
+from headgate.server.intake import check_content, check_names
 from headgate.server.respond import send_json
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class Estimates:
         """
         principal = admit(caller.headers, caller.peer, core.keys, self._keyless, core.proxies)
         check_content(caller.headers)
+        check_names(caller.headers)
         try:
             async with asyncio.timeout(limits.body):
                 raw = await caller.body(limits.body_bytes)

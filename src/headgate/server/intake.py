@@ -4,25 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from headgate.config.reader import nearest
 from headgate.core.call import Call, Priority
 from headgate.core.errors import BadRequest
 from headgate.core.trace import read_traceparent
 
 _PRIORITIES: dict[bytes, Priority] = {b"interactive": "interactive", b"batch": "batch"}
-_OURS = frozenset(
-    {
-        b"traceparent",
-        b"x-headgate-class",
-        b"x-headgate-feature",
-        b"x-headgate-prompt",
-        b"x-headgate-session",
-        b"x-headgate-tags",
-        b"x-headgate-timeout-ms",
-        b"x-headgate-trace",
-        b"x-headgate-user",
-    }
+_PREFIX = b"x-headgate-"
+_SETTINGS = ("class", "dialect", "feature", "prompt", "session", "tags", "timeout-ms", "trace", "user")
+"""What stands behind the prefix in a request; ``dialect`` is for estimates alone, and harmless elsewhere."""
+_KNOWN = frozenset(_PREFIX + name.encode() for name in _SETTINGS)
+_COMMON = frozenset(
+    b"accept accept-encoding accept-language anthropic-beta anthropic-dangerous-direct-browser-access "
+    b"anthropic-version api-key authorization cache-control connection content-length content-type cookie "
+    b"forwarded host openai-organization openai-project origin referer sec-fetch-dest sec-fetch-mode sec-fetch- "
+    b"site transfer-encoding user-agent via x-api-key x-forwarded-for x-forwarded-host x-forwarded-port "
+    b"x-forwarded-proto x-real-ip x-request-id x-stainless-arch x-stainless-async x-stainless-helper-method "
+    b"x-stainless-lang x-stainless-os x-stainless-package-version x-stainless-raw-response x-stainless-read- "
+    b"timeout x-stainless-retry-count x-stainless-runtime x-stainless-runtime-version x-stainless-stream-helper "
+    b"x-stainless-timeout".split()
 )
-"""The headers that are settings: most calls have none."""
+"""What SDKs and proxies send: a call with nothing else has no settings, which one look at its names tells."""
 _WORD_LIMIT = 256
 _TAG_LIMIT = 32
 
@@ -45,10 +47,11 @@ def read_settings(call: Call, headers: Mapping[bytes, bytes]) -> None:
     """Applies the ``x-headgate-*`` headers of one call.
 
     Raises:
-        BadRequest: a value that makes no sense; ``param`` names the header.
+        BadRequest: a value that makes no sense, or a setting that there is none of; ``param`` names the header.
     """
-    if _OURS.isdisjoint(headers):
+    if _COMMON.issuperset(headers):
         return
+    check_names(headers)
     record = call.record
     timeout = headers.get(b"x-headgate-timeout-ms")
     if timeout is not None:
@@ -82,6 +85,22 @@ def read_settings(call: Call, headers: Mapping[bytes, bytes]) -> None:
     tags = headers.get(b"x-headgate-tags")
     if tags is not None:
         record.tags = _tags(tags)
+
+
+def check_names(headers: Mapping[bytes, bytes]) -> None:
+    """Refuses an ``x-headgate-*`` header that means nothing here: a typo would lose a setting unseen.
+
+    Raises:
+        BadRequest: its code is ``unknown_header``; ``param`` names the header.
+    """
+    if b"\n".join(headers).find(_PREFIX) < 0:  # a fifth of what a look at each name costs
+        return
+    for header in headers:
+        if header.startswith(_PREFIX) and header not in _KNOWN:
+            name = header.decode("latin-1")[:80]
+            hint = nearest(name.removeprefix(_PREFIX.decode()), _SETTINGS, "behind x-headgate- there are")
+            hint = hint.replace('mean "', f'mean "{_PREFIX.decode()}')
+            raise BadRequest(f"The header {name} is not known{hint}", code="unknown_header", param=name)
 
 
 def _word(header: bytes, value: bytes) -> str:

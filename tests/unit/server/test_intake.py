@@ -102,6 +102,30 @@ def test_per_call_settings_reach_call_and_record() -> None:
     assert (record.user, record.feature, record.tags) == ("Zoë", "search", {"env": "prod", "team": "a"})
 
 
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        (b"x-headgate-sesion", 'did you mean "x-headgate-session"?'),
+        (b"x-headgate-timeout", 'did you mean "x-headgate-timeout-ms"?'),
+        (b"x-headgate-zzz", "behind x-headgate- there are: class, dialect, feature"),
+        (b"x-headgate-id", "The header x-headgate-id is not known"),
+    ],
+)
+def test_a_setting_that_there_is_none_of_is_refused(header: bytes, words: str) -> None:
+    """A typo would lose the setting unseen; the error names the header and the nearest."""
+    with pytest.raises(BadRequest) as caught:
+        apply({b"host": b"x", b"x-headgate-user": b"ann", header: b"1"})
+    assert (caught.value.code, caught.value.param) == ("unknown_header", header.decode())
+    assert words in caught.value.message
+
+
+def test_headers_of_others_are_no_settings() -> None:
+    """Whatever else a client or a proxy sends means nothing, and costs the call nothing."""
+    record = apply({b"x-other": b"1", b"headgate-user": b"ann", b"x-headgate": b"1"}).record
+    assert record.user == Record("hg_1", 0).user
+    apply({b"x-headgate-dialect": b"anthropic"})
+
+
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 SPAN = "b7ad6b7169203331"
 
