@@ -168,6 +168,8 @@ def render_error(
         head += b"x-headgate-limit: %b\r\n" % clean(error.limit)
     if error.retry_after is not None:
         head += b"retry-after: %d\r\n" % math.ceil(error.retry_after)
+    if error.code == "quota":
+        head += b"x-should-retry: false\r\n"  # the SDKs' own word: they try a 429 again, and no waiting helps here
     return status, head, dialect.error_body(error, status, call_id)
 
 

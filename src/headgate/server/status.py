@@ -58,8 +58,6 @@ _BY_TYPE: dict[type[HeadgateError], int] = {
 }
 _OURS = frozenset({401, 402, 403, 407})
 """Upstream statuses that speak of our credentials, not the caller's."""
-_OUR_TROUBLE = frozenset({"auth", "quota"})
-"""The same by code: some upstreams say so under a 400."""
 
 
 def status_of(error: HeadgateError | None) -> int:
@@ -67,10 +65,12 @@ def status_of(error: HeadgateError | None) -> int:
     if error is None:
         return 200
     if isinstance(error, UpstreamError):
+        if error.code == "quota":
+            return 429  # whichever status the provider has for it: OpenAI's is 429, Anthropic's 400, others' 402
         if error.status in _OURS or not 400 <= error.status <= 599:
             return 502
-        if error.code in _OUR_TROUBLE and error.status < 429:
-            return 502
+        if error.code == "auth" and error.status < 429:
+            return 502  # some upstreams say so under a 400
         return error.status
     if isinstance(error, (BadRequest, LimitExceeded)):
         found = _BY_CODE.get(error.code)

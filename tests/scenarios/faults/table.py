@@ -122,7 +122,7 @@ STATUSES = (
         "our account is out of money (OpenAI: 429, Anthropic: 400)",
         {"fault": "quota"},
         refused("quota", 429, seen=429),
-        anthropic=(refused("quota", 502, seen=400),) * 2,
+        anthropic=(refused("quota", 429, seen=400),) * 2,
     ),
     _limited("429-none", "none", "no hint when to come back"),
     _limited("429-seconds", "header", "`retry-after` in seconds", ASKED_SECONDS),

@@ -48,6 +48,7 @@ def test_what_the_caller_gets(matrix: Matrix, case: Case) -> None:
         check_error(case, read(case.client, got.body, stream=False))
         told = got.headers.get("retry-after", "")
         assert told in [str(wait) for wait in fate.retry_after] if fate.retry_after else not told
+        assert got.headers.get("x-should-retry") == ("false" if fate.code == "quota" else None)
         return
     assert got.status == 200
     said = read(case.client, got.body, stream=case.stream)

@@ -46,7 +46,8 @@ from headgate.server.status import status_of
         (UpstreamError("x", status=402), 502),
         (UpstreamError("x", status=302), 502),
         (UpstreamError("x", status=400, code="auth"), 502),
-        (UpstreamError("x", status=400, code="quota"), 502),
+        (UpstreamError("x", status=400, code="quota"), 429),
+        (UpstreamError("x", status=402, code="quota"), 429),
         (UpstreamError("x", status=429, code="quota"), 429),
     ],
 )
