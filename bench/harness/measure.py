@@ -42,12 +42,16 @@ class Cost:
 
 
 def cost(contestant: Contestant, connections: int, seconds: float, *, stream: bool = False) -> Cost:
-    """Loads a contestant once and returns what a request (or a relayed event) cost it."""
+    """Loads a contestant once and returns what a request (or a relayed event) cost it.
+
+    What it still has to do afterwards is waited for, so that it does not fall into the next contestant's sample.
+    """
     contestant.settle()
     pids = contestant.pids()
     before = cpu_seconds(pids)
     sample = contestant.sample(connections, seconds, stream=stream)
     after = cpu_seconds(pids)
+    contestant.settle()
     count = contestant.events(sample) if stream else sample.requests
     if sample.errors or not count:
         raise BenchError(f"{sample.errors} errors in {sample.requests} answers")
