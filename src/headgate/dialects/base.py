@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from headgate.core.encoding import Encoding
 from headgate.core.errors import HeadgateError, UpstreamError
 from headgate.core.event import Event, Frame, Summary
 from headgate.core.message import Conversation, Encoded
@@ -127,8 +128,11 @@ class Dialect(ABC):
     def error_frame(self, error: HeadgateError, call_id: str) -> bytes:
         """Renders an error as an in-band event of a stream that has begun; no marker follows it."""
 
-    def local_answer(self, view: View) -> tuple[Frame, Summary] | None:
-        """Returns an answer made here, for a provider that does not serve this surface; None where there is none."""
+    def local_answer(self, view: View, encoding: Encoding) -> tuple[Frame, Summary] | None:
+        """Returns an answer made here, for a provider that does not serve this surface; None where there is none.
+
+        ``encoding`` is the deployment's.
+        """
         return None
 
     # provider face

@@ -50,11 +50,21 @@ def estimate_input(view: View, dialect: Dialect, encoding: Encoding) -> Estimate
     Raises:
         BadRequest: the request is malformed; ``param`` names the field.
     """
+    if "messages" in view.fields:
+        return estimate_conversation(dialect.read_request(view), encoding)
+    count, method = _counter(encoding)
+    return Estimate(_count_texts(view, count), method)
+
+
+def estimate_conversation(conversation: Conversation, encoding: Encoding) -> Estimate:
+    """Returns the likely number of input tokens of a conversation at a deployment; ``encoding`` as above."""
+    count, method = _counter(encoding)
+    return Estimate(_count_conversation(conversation, count, encoding), method)
+
+
+def _counter(encoding: Encoding) -> tuple[Counter, str]:
     count = counter(encoding.name)
-    method = "characters" if count is None else "tokenizer"
-    if "messages" not in view.fields:
-        return Estimate(_count_texts(view, count or _by_characters), method)
-    return Estimate(_count_conversation(dialect.read_request(view), count or _by_characters, encoding), method)
+    return (_by_characters, "characters") if count is None else (count, "tokenizer")
 
 
 def _by_characters(text: str) -> int:

@@ -131,7 +131,7 @@ class Driver:
             )
             body = dialect.patch(call.view, changes) if changes else call.raw
         else:
-            local = dialect.local_answer(call.view)
+            local = dialect.local_answer(call.view, attempt.deployment.encoding)
             if local is not None:
                 return UpstreamAnswer((local[0],), None, local[1], dialect.name)
             dialect, path, body = self._translate(attempt, max_tokens)

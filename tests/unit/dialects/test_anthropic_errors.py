@@ -18,15 +18,10 @@ from headgate.core.errors import (
     UpstreamBroken,
     UpstreamError,
 )
-from headgate.core.message import Conversation, Image, Message, Text, Tool
 from headgate.dialects.anthropic import Anthropic
-from headgate.dialects.anthropic.count import (
-    bound_input_tokens,
-    estimate_input_tokens,
-    read_count_answer,
-    read_count_request,
-    write_count_answer,
-)
+from headgate.dialects.anthropic.count import read_count_answer, write_count_answer
+from headgate.dialects.anthropic.count_dialect import AnthropicCount
+from headgate.dialects.tokens import encoding_of
 
 ANTHROPIC = Anthropic()
 
@@ -168,20 +163,22 @@ def test_param_and_hint_stand_in_the_message() -> None:
 
 
 def test_count_tokens() -> None:
-    """The count's request is a messages request, its answer one number; both ways."""
-    view = ANTHROPIC.view(b'{"model":"m","messages":[{"role":"user","content":"Hello there"}]}')
-    tokens = estimate_input_tokens(read_count_request(view))
-    assert 3 < tokens < 60
-    assert read_count_answer(write_count_answer(tokens)) == tokens
+    """A count's answer is one number; both ways."""
+    assert read_count_answer(write_count_answer(7)) == 7
     with pytest.raises(UpstreamBroken):
         read_count_answer(b"{}")
 
 
-def test_estimate_and_bound_grow_with_the_content() -> None:
-    """The bound is one token per byte; images and tools are counted; the estimate stays below it for text."""
-    plain = Conversation("m", [Message("user", [Text(text="héllo " * 500)])], "anthropic")
-    assert bound_input_tokens(plain) == 32 + 8 + len(("héllo " * 500).encode())
-    assert estimate_input_tokens(plain) < bound_input_tokens(plain)
-    with_image = Conversation("m", [Message("user", [Image(url="u")])], "anthropic", tools=[Tool("t")])
-    assert estimate_input_tokens(with_image) > 1600
-    assert bound_input_tokens(with_image) > 1600
+def test_a_count_made_here_is_of_the_deployment() -> None:
+    """What Anthropic adds where tools are given is counted at a Claude, and at nobody else's model."""
+    tools = b'"tools":[{"name":"weather","description":"Tells the weather","input_schema":{"type":"object"}}]'
+    view = AnthropicCount().view(b'{"model":"m","messages":[{"role":"user","content":"Hello there"}],%b}' % tools)
+    counted = {}
+    for model in ("gpt-4o", "claude-sonnet-4-5", "llama3.1"):
+        frame, summary = AnthropicCount().local_answer(view, encoding_of(model))
+        counted[model] = json.loads(frame.data or b"")["input_tokens"]
+        assert summary.usage is not None
+        assert summary.usage.estimated
+    assert 10 < counted["gpt-4o"] < 50
+    assert counted["claude-sonnet-4-5"] == counted["gpt-4o"] + 346
+    assert counted["llama3.1"] == counted["gpt-4o"]

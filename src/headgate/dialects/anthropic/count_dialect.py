@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from msgspec.structs import replace
+
+from headgate.core.encoding import Encoding
 from headgate.core.event import Event, Frame, Kind, Summary, UsageReport
 from headgate.core.usage import Usage
-from headgate.dialects.anthropic.count import estimate_input_tokens, read_count_answer, write_count_answer
+from headgate.dialects.anthropic.count import read_count_answer, write_count_answer
 from headgate.dialects.anthropic.dialect import Anthropic
 from headgate.dialects.base import Encoder, View
+from headgate.dialects.estimating import estimate_conversation
 
 
 class AnthropicCount(Anthropic):
@@ -38,9 +42,11 @@ class AnthropicCount(Anthropic):
         """
         return _counted(read_count_answer(body), body)
 
-    def local_answer(self, view: View) -> tuple[Frame, Summary]:
-        """Estimates, for a provider that can not count."""
-        tokens = estimate_input_tokens(self.read_request(view))
+    def local_answer(self, view: View, encoding: Encoding) -> tuple[Frame, Summary]:
+        """Estimates as the provider would count, for one that can not."""
+        if not encoding.exact:  # its tokenizer is not in this process: 65 MB for one answer are too much
+            encoding = replace(encoding, name="")
+        tokens = estimate_conversation(self.read_request(view), encoding).tokens
         return _counted(tokens, write_count_answer(tokens), estimated=True)
 
     def encoder(self, *, stream: bool, model: str, include_usage: bool = True) -> Encoder:
