@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 from headgate.core.errors import BadRequest
-from headgate.stores.query import parse_time
-
-LATEST_NS = 2**62
-"""The last moment that may be asked for, in 2116: databases hold times as 64-bit integers of ns."""
-
+from headgate.stores.query import LATEST_NS, read_moment
 
 def read_period(
     since: str | None, until: str | None, now_ns: int, *, begin: int | None = None
@@ -35,9 +31,4 @@ def read_period(
 
 
 def _moment(text: str, now_ns: int) -> int:
-    try:
-        moment = parse_time(text, now_ns)
-    except OverflowError:
-        # A span of so many digits that no float holds it: longer than any store is old.
-        return 0
-    return min(max(moment, 0), LATEST_NS)
+    return min(max(read_moment(text, now_ns), 0), LATEST_NS)

@@ -37,6 +37,10 @@ OUTCOMES = ("completed", "failed", "cancelled", "refused")
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
 _SLOT: ColumnElement[int] = literal_column(SLOT.replace("time_ns", "calls.time_ns"), Integer)
 _MOST = (1 << 31) - 1
+_FARTHEST = 1e30
+_STATUSES = range(600)
+LATEST_NS = 2**62
+"""The last moment that may be asked for, in 2116: databases hold times as 64-bit integers of ns."""
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
@@ -202,18 +206,31 @@ class Follower:
 
 
 def parse_time(text: str, now_ns: int) -> int:
-    """Returns the moment that ``text`` names, in ns since 1970.
+    """Returns the moment that ``text`` names, in ns since 1970, at most ``LATEST_NS`` before or after then.
 
     Args:
         text: a span back from now (``90s``, ``30m``, ``1h``, ``7d``, ``2w``), or an ISO date or time (else UTC).
         now_ns: now.
 
     Raises:
-        BadRequest: it is neither.
+        BadRequest: it is neither, or lies beyond what a database can hold.
+    """
+    moment = read_moment(text, now_ns)
+    if abs(moment) > LATEST_NS:
+        raise BadRequest(f"{text[:40]!r} lies beyond what can be recorded: give a time between 1970 and 2116")
+    return moment
+
+
+def read_moment(text: str, now_ns: int) -> int:
+    """As ``parse_time``, however far away it lies.
+
+    Raises:
+        BadRequest: it is no time.
     """
     span = _SPAN.fullmatch(text.strip())
     if span is not None:
-        return now_ns - int(float(span[1]) * _SECONDS[span[2]] * 1e9)
+        # So many digits are infinite as a float, which no integer is.
+        return now_ns - int(min(float(span[1]) * _SECONDS[span[2]] * 1e9, _FARTHEST))
     try:
         moment = datetime.fromisoformat(text.strip())
         if moment.tzinfo is None:
@@ -221,7 +238,7 @@ def parse_time(text: str, now_ns: int) -> int:
         return int(moment.timestamp() * 1e9)
     except (ValueError, OverflowError) as error:
         raise BadRequest(
-            f"{text!r} is no time: give a span like 90s, 30m, 1h, 7d, or a date like 2026-01-31"
+            f"{text[:40]!r} is no time: give a span like 90s, 30m, 1h, 7d, or a date like 2026-01-31"
         ) from error
 
 
@@ -277,7 +294,13 @@ def during(since_ns: int | None, until_ns: int | None) -> list[ColumnElement[boo
     """The calls that began in a stretch of time (ns since 1970, ``until_ns`` exclusive, None for no end).
 
     In the terms of every index of ``calls``: some know the slot only (see ``schema.SLOT``).
+
+    Raises:
+        BadRequest: an end lies beyond what a database can hold.
     """
+    for name, moment in (("since_ns", since_ns), ("until_ns", until_ns)):
+        if moment is not None and abs(moment) > LATEST_NS:
+            raise BadRequest(f"{name} lies beyond what can be recorded: give ns since 1970, before 2116", param=name)
     found: list[ColumnElement[bool]] = []
     if since_ns is not None:
         found += [calls.c.time_ns >= since_ns, slot_of(since_ns) <= _SLOT]
@@ -328,6 +351,8 @@ def _plain(filters: Filters) -> list[ColumnElement[bool]]:
 
 
 def _status(status: int) -> ColumnElement[bool]:
+    if status not in _STATUSES:
+        raise BadRequest("status must be an HTTP status, 0 for none, or its first digit: 5 is 500 to 599", param="status")
     if 1 <= status <= 9:
         return calls.c.status.between(status * 100, status * 100 + 99)
     return calls.c.status == status

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from headgate.core.errors import BadRequest
-from headgate.stores.period import LATEST_NS, read_period
+from headgate.stores.period import read_period
+from headgate.stores.query import LATEST_NS, Filters, conditions, parse_time
 
 HOUR = 3600 * 10**9
 NOW = 1_800_000_000 * 10**9
@@ -43,3 +44,28 @@ def test_nothing_between(since: str | None, until: str, said: str) -> None:
         read_period(since, until, NOW, begin=NOW - HOUR)
     assert said in caught.value.message
     assert caught.value.param == "since"
+
+
+@pytest.mark.parametrize("text", ["9" * 400 + "d", "99999999d", "9999-12-31", "0001-01-01"])
+def test_a_moment_beyond_any_database_is_refused(text: str) -> None:
+    """Who asks for one moment is told, in a line, that none can be recorded there."""
+    with pytest.raises(BadRequest, match="lies beyond what can be recorded") as caught:
+        parse_time(text, NOW)
+    assert len(caught.value.message) < 200
+
+
+@pytest.mark.parametrize(
+    ("filters", "param"),
+    [
+        (Filters(since_ns=2**63), "since_ns"),
+        (Filters(until_ns=-(2**70)), "until_ns"),
+        (Filters(status=2**70), "status"),
+        (Filters(status=-1), "status"),
+        (Filters(status=600), "status"),
+    ],
+)
+def test_filters_that_no_database_can_be_asked_for(filters: Filters, param: str) -> None:
+    """The library takes any number; a database would fail at it."""
+    with pytest.raises(BadRequest) as caught:
+        conditions(filters)
+    assert caught.value.param == param
