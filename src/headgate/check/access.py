@@ -86,8 +86,9 @@ def payloads(facts: Facts) -> Item:
     policy, keys = facts.settings.data.payloads, facts.keys.full_payloads
     if policy == "full" or keys:
         who = "data.payloads is full" if policy == "full" else f"{count(keys, 'key')} with payloads full"
+        days = min(facts.settings.data.payload_days, facts.settings.data.retention_days)
         return line.failed(
-            f"{who}: what people write is kept for {facts.settings.data.retention_days:g} days as it came",
+            f"{who}: what people write is kept for {days:g} days as it came",
             "data.payloads: redacted, or none; a key of its own with payloads full for what must be replayed exactly",
         )
     return line.passed(f"data.payloads is {policy}, and no key says otherwise")

@@ -30,7 +30,7 @@ class Calls(msgspec.Struct, frozen=True, kw_only=True):
         limited: calls that a limit or budget refused.
         unpriced: calls of which something was billed that has no price.
         users: how many different users.
-        keyless: calls without a key.
+        keyless: calls over HTTP without a key; the command line and the library need none.
         prompts: calls that name a prompt.
         peak: most calls in one minute; ``peak_ns`` is when it began.
         oldest_ns, newest_ns: of all calls in the store, whenever.
@@ -91,7 +91,7 @@ def read_calls(engine: Engine, since_ns: int) -> Calls:
         "fallbacks": and_(c.outcome == "completed", c.tried.is_not(None)),
         "limited": c.error.in_(("rate_limit_exceeded", "budget_exceeded")),
         "unpriced": or_(c.unpriced.is_not(None), and_(c.cost.is_(None), c.input_tokens.is_not(None))),
-        "keyless": c.key_id == "",
+        "keyless": and_(c.key_id == "", c.status != 0),
         "prompts": c.prompt.is_not(None),
     }
     sums = [func.sum(case((condition, 1), else_=0)).label(name) for name, condition in counts.items()]

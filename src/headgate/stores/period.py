@@ -5,6 +5,7 @@ from __future__ import annotations
 from headgate.core.errors import BadRequest
 from headgate.stores.query import LATEST_NS, read_moment
 
+
 def read_period(
     since: str | None, until: str | None, now_ns: int, *, begin: int | None = None
 ) -> tuple[int | None, int | None]:

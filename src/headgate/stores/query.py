@@ -352,7 +352,9 @@ def _plain(filters: Filters) -> list[ColumnElement[bool]]:
 
 def _status(status: int) -> ColumnElement[bool]:
     if status not in _STATUSES:
-        raise BadRequest("status must be an HTTP status, 0 for none, or its first digit: 5 is 500 to 599", param="status")
+        raise BadRequest(
+            "status must be an HTTP status, 0 for none, or its first digit: 5 is 500 to 599", param="status"
+        )
     if 1 <= status <= 9:
         return calls.c.status.between(status * 100, status * 100 + 99)
     return calls.c.status == status

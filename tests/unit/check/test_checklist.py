@@ -131,6 +131,19 @@ def test_a_deployment_that_has_everything_passes(tmp_path: Path) -> None:
     assert all(item["evidence"] for item in items.values())
 
 
+def test_calls_of_the_command_line_need_no_key(tmp_path: Path) -> None:
+    """Only what came over HTTP came without a key that it should have had; the library's calls have status 0."""
+    fill(tmp_path / "data", call(key_id="", status=0), call(key_id="", status=0), call(key_id="", status=200))
+    assert "; 1 call came without one" in run(tmp_path)[1]["keys"]["evidence"]
+
+
+@pytest.mark.parametrize(("payloads", "calls", "days"), [(7, 90, "7 days"), (60, 30, "30 days")])
+def test_how_long_payloads_are_kept(tmp_path: Path, payloads: int, calls: int, days: str) -> None:
+    """Payloads go with their call, or before it."""
+    config = f"{READY}\ndata: {{payloads: full, payload_days: {payloads}, retention_days: {calls}}}\n"
+    assert f"kept for {days} as it came" in run(tmp_path, config=config)[1]["payloads"]["evidence"]
+
+
 def test_limits_in_the_store_count(tmp_path: Path) -> None:
     """What an admin has set holds as what the file says; a limit on one member alone bounds nothing."""
     data = fill(tmp_path / "data", call(outcome="refused", error="rate_limit_exceeded", attempts=[], winner=-1))
@@ -302,11 +315,12 @@ def test_what_can_not_be_checked_is_exit_code_2(
 def test_figures_are_the_same_on_every_store(data: DataDir) -> None:
     """SQLite and Postgres count alike; what a load test made is left out."""
     minute = time.time_ns() // 60_000_000_000 * 60_000_000_000 - 3_600_000_000_000
+    keyless: dict[str, Any] = {"key_id": "", "status": 502}
     records = [
         call(time_ns=minute, user="ann", prompt="p"),
         call(time_ns=minute + 1, user="ann", tags={"app": "x"}),
         call(time_ns=minute + 2, tags={LOAD_TAG: "1"}),
-        call(time_ns=minute - 60_000_000_000, user="bob", outcome="failed", attempts=[], winner=-1, key_id=""),
+        call(time_ns=minute - 60_000_000_000, user="bob", outcome="failed", attempts=[], winner=-1, **keyless),
         call(time_ns=minute - 2 * 60_000_000_000, outcome="refused", attempts=[], winner=-1, usage=None, cost=0),
         saved(),
     ]
