@@ -403,3 +403,26 @@ def test_foreign_reasoning_needs_a_signature() -> None:
 def test_max_tokens_is_always_sent() -> None:
     """Anthropic demands a bound; without the caller's and the model's it is 4096."""
     assert write(Conversation("m", [user()], "openai_chat"))[0]["max_tokens"] == 4096
+
+
+@pytest.mark.parametrize(
+    ("part", "word"),
+    [
+        (Audio(data="aGk=", format="wav"), "audio"),
+        (Document(file_id="file-1"), "a file"),
+        (Other(data={"type": "video_url"}, origin="openai_chat"), "a part of type 'video_url'"),
+    ],
+)
+def test_a_message_of_which_nothing_is_left_is_refused(part: Any, word: str) -> None:
+    """Else the model would answer what was not asked; the error names the part, and the next deployment is tried."""
+    with pytest.raises(BadRequest) as caught:
+        foreign(user(), Message("assistant", [Text(text="yes?")]), Message("user", [Text(text=" "), part]))
+    assert (caught.value.code, caught.value.param) == ("unsupported", "messages[2].content[1]")
+    assert word in caught.value.message
+    assert "Anthropic" in caught.value.message
+
+
+def test_a_message_that_said_nothing_is_left_out() -> None:
+    """White space alone is dropped as ever: Anthropic refuses it."""
+    body, lost = foreign(user(), Message("user", [Text(text=" ")]))
+    assert (len(body["messages"]), lost) == (1, ("messages[1].content[0]",))

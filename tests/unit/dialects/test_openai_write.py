@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from headgate.core.errors import BadRequest
 from headgate.core.message import Conversation, Message, Text
 from headgate.dialects.anthropic import Anthropic
 from headgate.dialects.openai_chat import OpenAIChat
@@ -218,3 +219,11 @@ def test_a_bare_conversation_writes_the_least() -> None:
         "messages": [{"role": "user", "content": "hi"}],
         "max_tokens": 5,
     }
+
+
+def test_a_message_of_which_nothing_is_left_is_refused() -> None:
+    """A file behind a URL has no place here: alone in a message it is refused by name, not sent as nothing."""
+    source = {"type": "url", "url": "https://example.com/a.pdf"}
+    with pytest.raises(BadRequest) as caught:
+        translate(messages=[{"role": "user", "content": [{"type": "document", "source": source}]}])
+    assert (caught.value.code, caught.value.param) == ("unsupported", "messages[0].content[0]")

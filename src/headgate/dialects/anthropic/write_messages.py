@@ -6,6 +6,7 @@ from typing import Any
 
 from headgate.core.message import AnyPart, Message, Refusal, Thinking, ToolCall
 from headgate.dialects.anthropic.write_parts import Blocks, PartWriter
+from headgate.dialects.unsaid import unsaid
 
 
 def write_messages(messages: list[Message], writer: PartWriter) -> tuple[Any, list[dict[str, Any]]]:
@@ -15,6 +16,9 @@ def write_messages(messages: list[Message], writer: PartWriter) -> tuple[Any, li
     them there, for not every model takes one in place: its words and authority are kept, its place is named as
     lost. (In a conversation of this dialect it stays where it stood.) Where nothing else was said, the last
     system message is sent as the user's, since Anthropic wants a turn to answer; its role is named as lost.
+
+    Raises:
+        BadRequest: nothing of a user's message has a place here.
     """
     system: Blocks = []
     turns: list[tuple[str, Blocks]] = []
@@ -37,6 +41,8 @@ def write_messages(messages: list[Message], writer: PartWriter) -> tuple[Any, li
                 system += blocks
         else:
             seen = True
+            if message.role == "user" and not blocks and not writer.native:
+                _refuse_unsaid(message, at)
             _turn(turns, "assistant" if message.role == "assistant" else "user", blocks)
         # Several results are one message neutrally, but one each in the caller's request (OpenAI's).
         at += max(1, len(message.parts)) if message.role == "tool" else 1
@@ -67,6 +73,14 @@ def _blocks(message: Message, at: int, writer: PartWriter) -> Blocks:
             continue
         blocks.append(block)
     return blocks
+
+
+def _refuse_unsaid(message: Message, at: int) -> None:
+    """Raises BadRequest where a message lost all that it said."""
+    for index, part in enumerate(message.parts):
+        error = unsaid(part, f"messages[{at}].content[{index}]", "Anthropic's messages")
+        if error is not None:
+            raise error
 
 
 def _place(part: AnyPart, counts: dict[str, int]) -> str:

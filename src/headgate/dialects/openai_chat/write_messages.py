@@ -22,12 +22,17 @@ from headgate.core.message import (
 )
 from headgate.dialects.openai_chat.lost import Lost, locate
 from headgate.dialects.openai_chat.wire import NAME
+from headgate.dialects.unsaid import unsaid
 
 Wire = dict[str, Any]
 
 
 def write_messages(conversation: Conversation, lost: Lost) -> list[Wire]:
-    """Returns the messages; names in ``lost`` what OpenAI has no place for."""
+    """Returns the messages; names in ``lost`` what OpenAI has no place for.
+
+    Raises:
+        BadRequest: nothing of a user's message has one.
+    """
     messages: list[Wire] = []
     for message, (place, offset) in zip(conversation.messages, locate(conversation), strict=True):
         paths = [f"{place}[{offset + index}]" for index in range(len(message.parts))]
@@ -39,8 +44,18 @@ def write_messages(conversation: Conversation, lost: Lost) -> list[Wire]:
             written: Wire = {"role": message.role, "content": _content(message.parts, paths, lost)}
             if message.name is not None:
                 written["name"] = message.name
+            if message.role == "user" and not written["content"] and lost.origin != NAME:
+                _refuse_unsaid(message, paths)
             messages.append(written)
     return messages
+
+
+def _refuse_unsaid(message: Message, paths: Sequence[str]) -> None:
+    """Raises BadRequest where a message lost all that it said."""
+    for part, path in zip(message.parts, paths, strict=True):
+        error = unsaid(part, path, "OpenAI's chat completions")
+        if error is not None:
+            raise error
 
 
 def _content(parts: Sequence[AnyPart], paths: Sequence[str], lost: Lost) -> str | list[Wire]:
