@@ -109,7 +109,7 @@ def unsilence(config: str | None, data: str | None, rule_or_id: str) -> None:
 @click.argument("rule", default="")
 @click.option("--receiver", "only", multiple=True, help="Only this receiver; repeatable.")
 def test(config: str | None, data: str | None, rule: str, only: tuple[str, ...]) -> int:
-    """Send a test to the receivers of RULE, or to all; exit code 1 if any does not take it."""
+    """Send a test to the receivers of RULE, or to all, once; exit code 1 if any does not take it."""
     from headgate.cli.registry import open_store
     from headgate.observe.alerts.courier import deliver
     from headgate.observe.alerts.message import render, trial_of
@@ -131,7 +131,7 @@ def test(config: str | None, data: str | None, rule: str, only: tuple[str, ...])
     with open_store(config, data, create=True) as engine:
         outbox = Outbox(engine)
         for delivery in outbox.announce(event, render(tried, event), list(told), time.time_ns()):
-            wrong = deliver(outbox, told[delivery.receiver], delivery, time.time_ns)
+            wrong = deliver(outbox, told[delivery.receiver], delivery, time.time_ns, once=True)
             print(f"{delivery.receiver}: {wrong or 'delivered'}")
             failed += bool(wrong)
     print(f"test {event.id} by {actor()}")

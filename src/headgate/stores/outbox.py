@@ -104,10 +104,13 @@ class Outbox:
         done = {"next_ns": None, "done_ns": now_ns, "error": None, "attempts": delivery.attempts}
         self._settle(delivery, done)
 
-    def failed(self, delivery: Delivery, error: str, now_ns: int) -> bool:
-        """Notes why the receiver has it not, and when to try again. Returns False once it is given up (a day)."""
+    def failed(self, delivery: Delivery, error: str, now_ns: int, *, once: bool = False) -> bool:
+        """Notes why the receiver has it not, and when to try again.
+
+        Returns False once it is given up: after a day, or now where it is to be tried ``once``.
+        """
         wait = _BACKOFF[min(delivery.attempts, len(_BACKOFF)) - 1] * _NS
-        again = now_ns - delivery.time_ns < GIVE_UP_NS
+        again = not once and now_ns - delivery.time_ns < GIVE_UP_NS
         later = now_ns + wait if again else None
         self._settle(delivery, {"next_ns": later, "error": error[:500], "attempts": delivery.attempts})
         return again

@@ -136,5 +136,6 @@ def _look_around(gate: Gateway, hook: Hook) -> None:
     assert hook.taken[-1]["event"] == "test"
     hook.script = lambda n: 500
     assert "answered with status 500" in gate.run("alerts", "test", "slow", "--config", str(gate.config), code=1)
+    assert "given up" in gate.run("alerts", "history", "--limit", "1"), "who made the test was told; nobody waits"
     actions = [entry["action"] for entry in desk.get("/audit?limit=20")["data"]]
     assert {"alert.silence", "alert.unsilence", "alert.test"} <= set(actions)

@@ -15,16 +15,21 @@ from headgate.stores.outbox import Delivery, Outbox
 _log = logging.getLogger("headgate.alerts")
 
 
-def deliver(outbox: Outbox, receiver: Receiver, delivery: Delivery, time_ns: Callable[[], int]) -> str:
-    """Delivers one message and notes how that went. Returns "", or why it was not taken."""
+def deliver(
+    outbox: Outbox, receiver: Receiver, delivery: Delivery, time_ns: Callable[[], int], *, once: bool = False
+) -> str:
+    """Delivers one message and notes how that went. Returns "", or why it was not taken.
+
+    ``once``: somebody waits for the result and is told it, so that it is neither logged nor tried again.
+    """
     from headgate.observe.alerts.receivers.send import DeliveryError, send
 
     try:
         send(receiver, delivery.message, time_ns() // 1_000_000_000)
     except DeliveryError as error:
-        again = outbox.failed(delivery, str(error), time_ns())
+        again = outbox.failed(delivery, str(error), time_ns(), once=once)
         # Said at the first try and the last one: in between the outbox tells.
-        if delivery.attempts == 1 or not again:
+        if not once and (delivery.attempts == 1 or not again):
             what = "will be tried again" if again else "is given up after a day"
             _log.error("alert %s for %s %s: %s", delivery.event_id, receiver.name, what, error)
         return str(error)

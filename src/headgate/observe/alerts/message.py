@@ -123,6 +123,8 @@ def show_value(rule: AlertRule, value: float | None) -> str:
 def _summary(rule: AlertRule, event: AlertEvent, name: str) -> str:
     by = rule.by or ("deployment" if rule.kind == "breaker" else "")
     of = f" of {by} {name}" if by else f" of {name}" if name else ""
+    if event.kind == "test" and by:
+        of = f" of each {by}"  # a test is about none of them
     said = f"[{_STATES[event.kind]}] {rule.name}: {describe(rule)}{of}"
     if event.kind == "test":
         return f"{said}: this is a test, nothing is wrong"

@@ -161,5 +161,6 @@ def test_values_are_shown_as_people_write_them() -> None:
     plan = AlertPlan(rules=(RULE,), receivers=(Receiver(name="log", kind="log"),))
     assert "nothing is wrong" in read_message(render(*trial_of(plan, "errors", 0))).summary
     assert trial_of(plan, "", 0)[0].receivers == ("log",)
+    assert " of each user: this is a test" in read_message(render(*trial_of(plan, "errors", 0))).summary
     with pytest.raises(KeyError):
         trial_of(plan, "other", 0)
