@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import csv
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
+
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n")
+_NEGATIVE = re.compile(r"-\d+(\.\d+)?", re.ASCII)
+"""Sums of dollars are texts, too; a negative one stays a number."""
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], numbers: frozenset[str] = frozenset()) -> None:
@@ -36,4 +41,5 @@ def print_json(value: Mapping[str, Any]) -> None:
 
 
 def _harmless(cell: Any) -> Any:
-    return f"'{cell}" if isinstance(cell, str) and cell[:1] in ("=", "+", "@", "\t", "\r") else cell
+    runs = isinstance(cell, str) and cell.startswith(_FORMULAS) and not _NEGATIVE.fullmatch(cell)
+    return f"'{cell}" if runs else cell

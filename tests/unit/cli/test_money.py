@@ -129,6 +129,8 @@ def test_csv_is_harmless(capsys: pytest.CaptureFixture[str]) -> None:
     """A user's name that a spreadsheet would run as a formula is made a text."""
     print_csv(("user", "cost"), [('=cmd("x")', "-3"), ("+1", 5), ("ann", None)])
     assert capsys.readouterr().out.splitlines() == ["user,cost", '"\'=cmd(""x"")",-3', "'+1,5", "ann,"]
+    print_csv(("user", "cost"), [("-1+cmd|' /C calc'!A0", "-0.25"), ("-2-3", -4)])
+    assert capsys.readouterr().out.splitlines() == ["user,cost", "'-1+cmd|' /C calc'!A0,-0.25", "'-2-3,-4"]
 
 
 def test_a_table_without_rows_says_so(capsys: pytest.CaptureFixture[str]) -> None:
