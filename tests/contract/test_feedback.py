@@ -163,7 +163,7 @@ def test_a_series_stands_next_to_cost_and_latency(data: DataDir, engine: Engine)
         ("c", ""): (1, None),
     }
     assert [row.score for row in store.series(["day"], Filters(model="a"))] == [0.25, 0.5]
-    assert {row.group[0]: row.calls for row in store.series(["label"], Filters())} == {"": 0, "typo": 0}
+    assert {row.group[0]: row.calls for row in store.series(["label"], Filters())} == {"": None, "typo": None}
     assert [row.group[0] for row in store.series(["feature"], Filters(feature="chat"))] == ["chat"]
     assert store.scores(NOW - 1, NOW + 1) == (4, 0.5)
     assert store.scores(NOW + 1, NOW + 2) == (0, None)
@@ -173,6 +173,10 @@ def test_a_series_stands_next_to_cost_and_latency(data: DataDir, engine: Engine)
     assert len({row["id"] for row in first + rest}) == 5
     with pytest.raises(BadRequest, match="unknown group"):
         store.series(["colour"], Filters())
+    with pytest.raises(BadRequest, match="'day' stands twice"):
+        store.series(["day", "day"], Filters())
+    with pytest.raises(BadRequest, match="below must be"):
+        store.page(Filters(), 9, below=float("nan"))
 
 
 def test_the_course_of_a_time_in_one_pass(data: DataDir, engine: Engine) -> None:

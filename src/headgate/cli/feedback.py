@@ -130,7 +130,7 @@ def _plain(groups: Sequence[str], row: Satisfaction) -> dict[str, Any]:
         "score": row.score,
         "bad": row.bad,
         "calls": row.calls,
-        "cost_usd": show_dollars(row.cost),
+        "cost_usd": None if row.cost is None else show_dollars(row.cost),
         "latency_seconds": row.latency,
     }
 

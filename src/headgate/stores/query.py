@@ -263,6 +263,17 @@ def key_names(connection: Connection) -> dict[str, str]:
     return {row.id: row.name for row in rows}
 
 
+def refuse_twice(groups: Sequence[str]) -> None:
+    """Refuses a group that stands twice: two columns of one name, which JSON can not even hold.
+
+    Raises:
+        BadRequest: one does.
+    """
+    twice = next((name for name in groups if groups.count(name) > 1), None)
+    if twice is not None:
+        raise BadRequest(f"the group {twice!r} stands twice; write it once", code="invalid_value", param="by")
+
+
 class _Way(msgspec.Struct, frozen=True):
     """Conditions that one index serves, and whether that is one that holds calls by slot."""
 

@@ -16,7 +16,7 @@ from sqlalchemy import BigInteger, ColumnElement, Engine, Row, Select, case, fun
 from headgate.core.errors import BadRequest
 from headgate.stores.feedback_rows import plain_feedback
 from headgate.stores.figures import Figures
-from headgate.stores.query import Filters, conditions, key_names
+from headgate.stores.query import Filters, conditions, key_names, refuse_twice
 from headgate.stores.rollups import DAY_NS, HOUR_NS
 from headgate.stores.schema import CALLS_BY, calls, feedback
 from headgate.stores.stats import StatsStore
@@ -48,8 +48,8 @@ class Satisfaction(msgspec.Struct):
         scored: how many of these have a score.
         score: their mean, from 0 to 1; None without any.
         bad: how many scores lie below 0.5.
-        calls: all calls of the group, judged or not; 0 where grouped by label.
-        cost: nano-dollars of them.
+        calls: all calls of the group, judged or not; None where grouped by label, which calls do not have.
+        cost: nano-dollars of them; None as well.
         latency: their median time to the whole answer (s), within 1 %; None without any that completed, and where
             several things other than time are grouped by.
     """
@@ -59,8 +59,8 @@ class Satisfaction(msgspec.Struct):
     scored: int = 0
     score: float | None = None
     bad: int = 0
-    calls: int = 0
-    cost: int = 0
+    calls: int | None = None
+    cost: int | None = None
     latency: float | None = None
 
 
@@ -102,7 +102,12 @@ class FeedbackStore:
             after: time and id of the last one shown before.
             label: only with this label.
             below: only with a score below this.
+
+        Raises:
+            BadRequest: a filter that can not be understood.
         """
+        if below is not None and not 0 <= below <= 1:  # so that NaN, which is below nothing, is refused
+            raise BadRequest("below must be a score from 0 to 1", code="invalid_value", param="below")
         f, c = feedback.c, calls.c
         query = select(feedback, c.model, c.deployment, c.feature, c.prompt).select_from(_JOIN).where(*_where(filters))
         query = query.with_hint(*_BY_ID)
@@ -128,11 +133,12 @@ class FeedbackStore:
                 thing are grouped by; else that reads all calls of the time.
 
         Raises:
-            BadRequest: a group or filter that does not exist.
+            BadRequest: a group or filter that does not exist, or a group that stands twice.
         """
         for name in groups:
             if name not in GROUPS:
                 raise BadRequest(f"unknown group {name!r}: one of {', '.join(GROUPS)}", param="by")
+        refuse_twice(groups)
         columns = [_COLUMNS[name].label(f"by_{n}") for n, name in enumerate(groups)]
         query = select(*columns, *_sums()).select_from(_JOIN).where(*_where(filters)).group_by(*columns)
         query = query.with_hint(*_BY_ID)
@@ -141,6 +147,8 @@ class FeedbackStore:
             rows = [_satisfaction(groups, row, names) for row in connection.execute(query)]
             found = {one.group: one for one in rows if one.feedback}
         if beside and "label" not in groups:
+            for one in found.values():
+                one.calls = one.cost = 0
             self._add_calls(groups, filters, found, names)
         return [found[group] for group in sorted(found)]
 

@@ -16,7 +16,7 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, Engine, func, lite
 from headgate.core.errors import BadRequest
 from headgate.core.record import AttemptRecord
 from headgate.stores.detail import billed_attempts, paid_elsewhere
-from headgate.stores.query import Filters, conditions, key_names
+from headgate.stores.query import Filters, conditions, key_names, refuse_twice
 from headgate.stores.rollups import DAY_NS, clean_word
 from headgate.stores.schema import CALLS_BY, calls
 from headgate.stores.sums import SUMMED, add_up, billed, plan_of, several, unpriced
@@ -78,11 +78,12 @@ class SpendStore:
         deleted count, too; calls themselves answer the rest.
 
         Raises:
-            BadRequest: a group or filter that does not exist.
+            BadRequest: a group or filter that does not exist, or a group that stands twice.
         """
         for name in groups:
             if name not in GROUPS:
                 raise BadRequest(f"unknown group {name!r}: one of {', '.join(GROUPS)}", param="by")
+        refuse_twice(groups)
         found: dict[tuple[str, ...], Spend] = {}
         with self._engine.connect() as connection:
             names = key_names(connection) if "key" in groups else {}
@@ -102,7 +103,7 @@ class SpendStore:
         if set(others) == {"model", "deployment"}:
             others = ["arm"]
         # A filter by deployment means here: whole calls that it answered or was tried for. Rollups know its part only.
-        if len(others) > 1 or groups.count("day") > 1 or filters.deployment is not None:
+        if len(others) > 1 or filters.deployment is not None:
             return None
         view = View.of(filters, others[0] if others else "")
         plan = plan_of(connection, view, DAY_NS, self._time_ns())

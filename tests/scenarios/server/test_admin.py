@@ -225,6 +225,8 @@ def test_records_are_found_by_what_they_are(office: Gateway, staff: dict[str, De
     [
         ("POST", "/keys", b"", 400, "missing_field", "name"),
         ("POST", "/keys", b"{", 400, "invalid_json", None),
+        ("GET", "/budgets?scope=nix", None, 400, "invalid_value", "scope"),
+        ("GET", "/feedback/series?by=day,day", None, 400, "invalid_value", "by"),
         ("POST", "/keys", b"[]", 400, "invalid_json", None),
         ("POST", "/keys", b"\xff{}", 400, "invalid_utf8", None),
         ("POST", "/keys", b'{"name":"a","name":"b"}', 400, "duplicate_key", "name"),

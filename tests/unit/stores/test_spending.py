@@ -94,6 +94,8 @@ def test_every_group_there_is(engine: Engine, put: Put) -> None:
     assert list(groups(engine, "user", until_ns=NEXT, prompt="greet@1")) == ["ann"]
     with pytest.raises(BadRequest, match="unknown group 'colour'"):
         groups(engine, "colour")
+    with pytest.raises(BadRequest, match="'model' stands twice"):
+        groups(engine, "model,model")
 
 
 def test_a_lost_attempt_is_charged_where_it_was_made(engine: Engine, put: Put) -> None:

@@ -8,7 +8,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from headgate.core.rule import show_amount
+from headgate.core.errors import BadRequest
+from headgate.core.rule import SCOPES, show_amount
 from headgate.server.admin.route import Ask, Route, moment
 from headgate.stores.budgets import Budget, Holder, with_unused
 
@@ -40,7 +41,7 @@ class BudgetList(msgspec.Struct):
 class BudgetQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which windows."""
 
-    scope: str = ""
+    scope: Annotated[str, Meta(description="key, user, team, feature, model or everything.")] = ""
     member: Annotated[str, Meta(description="A key's id, or a name.")] = ""
     past: Annotated[bool, Meta(description="Windows that are over too.")] = False
 
@@ -98,6 +99,8 @@ def _show(budget: Budget) -> BudgetEntry:
 
 def _list(ask: Ask) -> BudgetList:
     scope, member, core = ask.query.scope, ask.query.member, ask.desk.core
+    if scope and scope not in SCOPES:
+        raise BadRequest(f"unknown scope {scope!r}: one of {', '.join(SCOPES)}", code="invalid_value", param="scope")
     found = ask.registry.list_budgets(scope=scope, member=member, past=ask.query.past)
     rules = [
         rule

@@ -84,8 +84,8 @@ class SeriesRow(msgspec.Struct):
     scored: int
     score: float | None
     bad: int
-    calls: int
-    cost: int
+    calls: Annotated[int | None, Meta(description="Null by label, which calls do not have; so is `cost`.")]
+    cost: int | None
     latency: float | None
 
 
