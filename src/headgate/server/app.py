@@ -95,7 +95,7 @@ class App:
         caller = AsgiCaller(scope, receive, send)
         if dialect is not None and scope["method"] == "POST":
             return await self.serve(caller, dialect)
-        return await self._small(path, dialect, scope["method"], caller)
+        return await self._small(path, dialect, scope["method"], caller, scope.get("query_string", b""))
 
     def dialect_at(self, target: bytes) -> Dialect | None:
         """Returns whose path a request target is; None where it is none of the data plane's."""
@@ -227,7 +227,7 @@ class App:
         elif guard.why == "slow_client":
             caller.abort()
 
-    async def _small(self, path: str, dialect: Dialect | None, method: str, caller: Caller) -> None:
+    async def _small(self, path: str, dialect: Dialect | None, method: str, caller: Caller, query: bytes) -> None:
         """Everything that is not a model call."""
         core = self._core
         if path == "/healthz":
@@ -247,7 +247,7 @@ class App:
             if path == _MODELS or path.startswith(_MODELS + "/"):
                 if method not in ("GET", "HEAD"):
                     raise BadRequest(f"{path} takes GET, not {method}.", code="method_not_allowed")
-                return await self._list_models(path[len(_MODELS) + 1 :], core, caller)
+                return await self._list_models(path[len(_MODELS) + 1 :], core, caller, query)
             if dialect is not None or (path in (PATH, FEEDBACK) and method != "POST"):
                 raise BadRequest(f"{path} takes POST, not {method}.", code="method_not_allowed")
             if path == PATH:
@@ -302,14 +302,15 @@ class App:
 
         return Console(lambda: self._core, core.data, self._keyless, status_of)
 
-    async def _list_models(self, name: str, core: Core, caller: Caller) -> None:
+    async def _list_models(self, name: str, core: Core, caller: Caller, query: bytes) -> None:
         headers = caller.headers
         principal = admit(headers, caller.peer, core.keys, self._keyless, core.proxies)
         allowed = principal.models
         shape: models_face.Shape = "anthropic" if b"anthropic-version" in headers else "openai"
         shown = {known: info for known, info in core.models.items() if allowed is None or known in allowed}
         if not name:
-            return await send_json(caller, 200, models_face.render_models(list(shown.values()), shape))
+            page = models_face.read_page(query) if shape == "anthropic" else models_face.ALL
+            return await send_json(caller, 200, models_face.render_models(list(shown.values()), shape, page))
         if name not in shown:
             raise UnknownModel(f"The model {name[:100]!r} does not exist here.", param="model")
         return await send_json(caller, 200, models_face.render_model(shown[name], shape))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 
 import anthropic.types
+import pytest
 from openai.types import Model
 
-from headgate.dialects.models import ModelInfo, render_model, render_models
+from headgate.core.errors import BadRequest
+from headgate.dialects.models import ModelInfo, read_page, render_model, render_models
 
 MODELS = [ModelInfo("fast", 1700000000, "team", "Fast one"), ModelInfo("sim/echo")]
 
@@ -42,3 +44,33 @@ def test_no_models() -> None:
     """An empty list is still a list."""
     assert json.loads(render_models([], "openai")) == {"object": "list", "data": []}
     assert json.loads(render_models([], "anthropic"))["first_id"] is None
+
+
+@pytest.mark.parametrize(
+    ("query", "ids", "more"),
+    [
+        (b"", "abcde", False),
+        (b"limit=2", "ab", True),
+        (b"limit=5", "abcde", False),
+        (b"limit=2&after_id=b", "cd", True),
+        (b"limit=2&after_id=c", "de", False),
+        (b"after_id=e", "", False),
+        (b"limit=2&before_id=d", "bc", True),
+        (b"limit=2&before_id=c", "ab", False),
+        (b"before_id=b&beta=true", "a", False),
+    ],
+)
+def test_pages_of_the_anthropic_shape(query: bytes, ids: str, more: bool) -> None:
+    """As the SDK asks for them: forward from an id, or backward; has_more is of that direction."""
+    body = json.loads(render_models([ModelInfo(name) for name in "abcde"], "anthropic", read_page(query)))
+    assert ("".join(model["id"] for model in body["data"]), body["has_more"]) == (ids, more)
+    assert (body["first_id"], body["last_id"]) == ((ids[0], ids[-1]) if ids else (None, None))
+
+
+@pytest.mark.parametrize("query", [b"limit=0", b"limit=x", b"limit=1001", b"after_id=zz", b"after_id=a&before_id=b"])
+def test_a_page_that_can_not_be_is_refused(query: bytes) -> None:
+    """The error names the parameter."""
+    with pytest.raises(BadRequest) as caught:
+        render_models([ModelInfo("a"), ModelInfo("b")], "anthropic", read_page(query))
+    assert caught.value.code == "invalid_value"
+    assert (caught.value.param or "-") in query.decode()
