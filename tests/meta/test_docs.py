@@ -70,6 +70,15 @@ def test_no_error_code_is_explained_that_does_not_exist() -> None:
     assert sorted(listed - words - raised_codes()) == []
 
 
+def test_the_codes_of_calls_are_those_of_the_page() -> None:
+    """An alert's `error` is checked against them: a code that is missing there could not be watched."""
+    from headgate.core.codes import CALL_CODES
+
+    page = (ROOT / "docs" / "errors.md").read_text()
+    calls = page[page.index("## The request") : page.index("## Configuration and command line")]
+    assert sorted(re.findall(r"^\| `([a-z_]+)` \|", calls, re.MULTILINE)) == sorted(CALL_CODES)
+
+
 def test_every_verb_is_in_the_docs() -> None:
     """Every command of ``headgate``, down to the last subcommand, is named somewhere in the docs."""
     from headgate.cli.main import headgate

@@ -19,15 +19,16 @@ def config() -> None:
 @common
 def check(config: str | None, data: str | None) -> int:
     """Tell everything that is wrong with the configuration; exit code 1 if anything is."""
-    from headgate.config.load import load_settings
+    from headgate.config.load import load
     from headgate.config.priced import check_tables
 
     try:
-        settings = load_settings(config, overrides=overrides(data__dir=("--data", data)))
-        check_tables(settings)
+        loaded = load(config, overrides=overrides(data__dir=("--data", data)))
+        check_tables(loaded)
     except ConfigError as error:
         print(error.message, file=sys.stderr)
         return 1
+    settings = loaded.settings
     print(f"ok: {_count(len(settings.providers), 'provider')}, {_count(len(settings.models), 'model')}")
     return 0
 

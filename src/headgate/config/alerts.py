@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -11,6 +12,7 @@ import msgspec
 from headgate.config.checks import check_reference, is_reference
 from headgate.config.rule import Rule
 from headgate.core.alert import Kind, Severity
+from headgate.core.codes import CALL_CODES
 
 BY = ("key", "user", "team", "feature", "model", "deployment", "prompt")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
@@ -65,6 +67,15 @@ def check_level(text: str) -> str:
 def check_email(text: str) -> str:
     """An e-mail address."""
     return "" if _ADDRESS.fullmatch(text) and text.isprintable() else "not an e-mail address"
+
+
+def check_code(text: str) -> str:
+    """The code of an error that a call can end with: of another an alert would never fire."""
+    if not text or text in CALL_CODES:
+        return ""
+    near = difflib.get_close_matches(text, CALL_CODES, n=1)
+    hint = f'; did you mean "{near[0]}"?' if near else "; the page on errors lists them all"
+    return f'unknown error code "{text[:80]}"{hint}'
 
 
 class ReceiverConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,7 +151,9 @@ class AlertRuleConfig(msgspec.Struct, frozen=True, kw_only=True):
     min_calls: Annotated[
         int, Rule("With fewer calls (scores) in the window nothing is judged.", low=1, high=1_000_000_000)
     ] = 20
-    error: Annotated[str, Rule("Of `error_rate`: only this error code. Left out: every failed call.")] = ""
+    error: Annotated[
+        str, Rule("Of `error_rate`: only this error code. Left out: every failed call.", check=check_code)
+    ] = ""
     quantile: Annotated[
         Literal["p50", "p90", "p95", "p99"], Rule("Of `latency` and `first_content`: which of them.")
     ] = "p95"

@@ -8,8 +8,8 @@ import msgspec
 
 from headgate.config.nodes import Problem
 from headgate.config.reader import Reader
-from headgate.config.schema import DefaultsConfig, ModelConfig, ProviderConfig
-from headgate.config.settings import DefaultSettings, ProviderSettings
+from headgate.config.schema import DefaultsConfig, ModelConfig, ProviderConfig, RetryConfig
+from headgate.config.settings import DefaultSettings, ProviderSettings, RetrySettings
 
 POLICIES = ("timeouts", "retry", "breaker", "limit")
 """The sections that a model inherits from each provider of its route, and a provider from ``defaults``."""
@@ -64,7 +64,7 @@ class Ledger:
         own: str = "",
     ) -> dict[str, Any]:
         """Returns the four policies of ``path``: what was written at ``own`` (else there), the rest from ``above``."""
-        return {
+        laid = {
             name: self._lay(
                 getattr(written, name),
                 getattr(wider, name),
@@ -74,6 +74,18 @@ class Ledger:
             )
             for name in POLICIES
         }
+        self._check_waits(written.retry, laid["retry"], path, own or path)
+        return laid
+
+    def _check_waits(self, written: RetryConfig, laid: RetrySettings, path: str, own: str) -> None:
+        """Tells a first wait above the longest one, where one of the two is written here and the first is meant."""
+        here = next((name for name in ("base", "cap") if getattr(written, name) is not None), None)
+        if here is not None and laid.base > laid.cap and f"{path}.retry.base" in self.origins:
+            self.tell_more(
+                f"{own}.retry.{here}",
+                f"`base` ({laid.base:g}s) is above `cap` ({laid.cap:g}s): no wait would ever be so long; "
+                "raise `cap` or lower `base`",
+            )
 
     def _lay(self, written: msgspec.Struct, wider: _S, path: str, above: str, own: str) -> _S:
         values = {}

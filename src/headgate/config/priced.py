@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from headgate.config.load import Loaded
 from headgate.config.price_book import NO_TABLE, PriceBook
 from headgate.config.settings import Settings, StepSettings
 from headgate.core.call import Attempt, Deployment, Timeouts
+from headgate.core.errors import ConfigError
 from headgate.dialects.tokens import encoding_of
 from headgate.providers.pricelist import Schedule
 
@@ -39,15 +41,22 @@ def steps_of(settings: Settings, name: str) -> Sequence[StepSettings]:
     )
 
 
-def check_tables(settings: Settings) -> None:
+def check_tables(loaded: Loaded) -> None:
     """Looks up what providers name as their ``price_table``; the table is read where one does, and only there.
 
     Raises:
-        ConfigError: one names what the table has not.
+        ConfigError: one names what the table has not; each on a line, with the file's line.
     """
-    named = [one.name for one in settings.providers.values() if one.price_table not in (None, NO_TABLE)]
-    if named:
-        price_steps(settings, [step for name in named for step in steps_of(settings, f"{name}/any")])
+    settings = loaded.settings
+    wrong = []
+    for name in [one.name for one in settings.providers.values() if one.price_table not in (None, NO_TABLE)]:
+        try:
+            price_steps(settings, steps_of(settings, f"{name}/any"))
+        except ConfigError as error:
+            origin = loaded.origins.get(f"providers.{name}.price_table")
+            wrong.append(error.message if origin is None else f"{origin.name}: {error.message}")
+    if wrong:
+        raise ConfigError("\n".join(wrong))
 
 
 def price_steps(settings: Settings, steps: Sequence[StepSettings]) -> list[Deployment]:

@@ -48,7 +48,7 @@ def test_check_looks_a_price_table_up(tmp_path, capsys) -> None:
     )
     assert main(["config", "check"]) == 1
     assert capsys.readouterr().err == (
-        'providers.up.price_table: the price table has no "opnai"; did you mean "openai"?\n'
+        'headgate.yaml:1: providers.up.price_table: the price table has no "opnai"; did you mean "openai"?\n'
     )
 
 

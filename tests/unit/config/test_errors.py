@@ -37,6 +37,24 @@ TABLE = {
         "1: defaults.timeouts.idle: expected seconds (30, 30s, 500ms, 2m), found the number inf",
     ),
     "true is no number": ("server: {port: true}", "1: server.port: expected a whole number, found true"),
+    "an error code that there is none of": (
+        "alerts:\n  rules:\n    slow: {kind: error_rate, error: idle_timeoutt}",
+        '3: alerts.rules.slow.error: unknown error code "idle_timeoutt"; did you mean "idle_timeout"?',
+    ),
+    "an error code far from all": (
+        "alerts: {rules: {slow: {kind: error_rate, error: zzz}}}",
+        '1: alerts.rules.slow.error: unknown error code "zzz"; the page on errors lists them all',
+    ),
+    "a first wait above the longest": (
+        "defaults:\n  retry: {base: 10s}",
+        "2: defaults.retry.base: `base` (10s) is above `cap` (8s): no wait would ever be so long; "
+        "raise `cap` or lower `base`",
+    ),
+    "a longest wait below an inherited first one": (
+        "defaults: {retry: {base: 1s}}\nmodels: {m: {route: [sim/echo], retry: {cap: 500ms}}}",
+        "2: models.m.retry.cap: `base` (1s) is above `cap` (0.5s): no wait would ever be so long; "
+        "raise `cap` or lower `base`",
+    ),
     "half a port": ("server: {port: 80.5}", "1: server.port: expected a whole number, found the number 80.5"),
     "yes is no boolean": (
         "server: {strict_translation: yes}",
@@ -480,3 +498,9 @@ def test_overrides_are_checked_like_the_file() -> None:
     """A value from the command line is named by its option."""
     with pytest.raises(ConfigError, match="--port: 70000 is out of range"):
         load_settings(text="", environ={}, overrides={"server.port": ("--port", 70000)})
+
+
+def test_a_longest_wait_alone_may_be_short() -> None:
+    """The first wait that nobody wrote gives way."""
+    settings = load_settings(text="defaults: {retry: {cap: 100ms}}", environ=ENVIRON)
+    assert (settings.defaults.retry.base, settings.defaults.retry.cap) == (0.25, 0.1)
