@@ -70,8 +70,8 @@ def replay(
 ) -> int:
     """Send the call with this ID again, as it was or changed, and show both answers side by side.
 
-    The new call is recorded, tagged replay_of, and charged to you. With --offline the exit code is 1 where the recorded
-    failure was not reproduced.
+    The new call is recorded, tagged replay_of, and charged to you. The exit code is 1 where it failed; with --offline,
+    where what was recorded was not reproduced.
     """
     from headgate.config.load import load_settings
     from headgate.observe.replay.changes import Changes, read_set
@@ -104,8 +104,9 @@ def _one(wanted: _Wanted, id: str) -> int:
     async def send(core: Any, who: Principal) -> Comparison:
         return await send_again(core, recorded, wanted.changes, who, tags=wanted.tags)
 
-    print_comparison(asyncio.run(_with_core(wanted.settings, send)), wanted.form)
-    return 0
+    comparison = asyncio.run(_with_core(wanted.settings, send))
+    print_comparison(comparison, wanted.form)
+    return 0 if comparison.after.outcome == "completed" else 1
 
 
 def _many(wanted: _Wanted, where: str, *, limit: int, concurrency: int, fresh: bool) -> int:
@@ -140,8 +141,13 @@ def _replay_left(
     from headgate.observe.replay.again import send_again
     from headgate.observe.replay.many import replay_many
     from headgate.observe.replay.recorded import load_recorded
+    from headgate.pipeline.route import unknown_model
 
     async def work(core: Any, who: Principal) -> None:
+        model = wanted.changes.model
+        if model is not None and core.plan_of(model, who) is None:
+            raise unknown_model(model, core.models)  # once, rather than by each call, refused and recorded
+
         async def send(id: str) -> Comparison:
             recorded = load_recorded(engine, id)
             return await send_again(core, recorded, wanted.changes, who, tags=wanted.tags, priority="batch")

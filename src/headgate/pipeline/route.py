@@ -90,12 +90,12 @@ def route(
         found = models.get(name)
         principal = call.principal
         if principal is not None and principal.models is not None and name not in principal.models:
-            raise _unknown(name, principal.models)
+            raise unknown_model(name, principal.models)
         if found is not None:
             return found.plan(call, monotonic())
         deployment = direct(name) if _may_address(principal, keys_exist) else None
         if deployment is None:
-            raise _unknown(name, models)
+            raise unknown_model(name, models)
         return Plan((deployment,))
 
     async def handler(call: Call) -> Reply:
@@ -152,7 +152,8 @@ def _may_address(principal: Principal | None, keys_exist: Callable[[], bool]) ->
     return principal is None or principal.direct or not keys_exist()
 
 
-def _unknown(name: str, known: Iterable[str]) -> UnknownModel:
+def unknown_model(name: str, known: Iterable[str]) -> UnknownModel:
+    """Returns the error of a call for a model that is not among those that are known."""
     if not name:
         return UnknownModel("The request names no model; set `model`.", param="model", code="missing_model")
     near = get_close_matches(name, list(known), 1)

@@ -105,10 +105,10 @@ def run(gate: Gateway, *arguments: str) -> tuple[int, str, str]:
     return code, out.getvalue(), err.getvalue()
 
 
-def again(gate: Gateway, *arguments: str) -> Any:
+def again(gate: Gateway, *arguments: str, expected: int = 0) -> Any:
     """Replays; returns what the verb says as JSON."""
     code, out, err = run(gate, "replay", *arguments, "--format", "json", "--config", str(gate.config))
-    assert code == 0, err
+    assert code == expected, err
     return json.loads(out)
 
 
@@ -179,8 +179,11 @@ def test_what_can_not_be_replayed_is_told(gate: Gateway) -> None:
     assert "--where" in fails()
     assert "--model" in fails(call(gate), "--set", "model=x")
     assert "provider/model" in fails("hg_x", "--deployment", "x")
-    gone = again(gate, call(gate), "--model", "nobody")
+    gone = again(gate, call(gate), "--model", "nobody", expected=1)
     assert (gone["after"]["error"], gone["after"]["outcome"]) == ("model_not_found", "refused")
+    refused = run(gate, "records", "--error", "model_not_found", "--format", "jsonl")[1]
+    assert "did you mean 'fast'" in fails("--where", "since=1h", "--model", "fasd")
+    assert run(gate, "records", "--error", "model_not_found", "--format", "jsonl")[1] == refused, "no call was made"
 
 
 def test_the_admin_api_replays_for_the_caller(gate: Gateway) -> None:
