@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import importlib
+import io
 import keyword
 import os
 import sys
@@ -103,6 +105,7 @@ def headgate() -> None:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Runs one verb and returns its exit code: 0, 1 for a failure, 2 for wrong usage or configuration."""
+    _escape_what_has_no_sign()
     try:
         result = headgate.main(args=args, prog_name="headgate", standalone_mode=False)
         sys.stdout.flush()
@@ -130,6 +133,22 @@ def main(args: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         return 130
     return result if isinstance(result, int) else 0
+
+
+def _escape_what_has_no_sign() -> None:
+    """Where the output is not UTF-8, a name in other signs is written with escapes (valid in JSON): no traceback."""
+    out = sys.stdout
+    if isinstance(out, io.TextIOWrapper) and out.errors == "strict" and codecs.lookup(out.encoding).name != "utf-8":
+        codecs.register_error("headgate.escape", _escape)
+        out.reconfigure(errors="headgate.escape")
+
+
+def _escape(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    import json
+
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
 
 
 def _silence() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import sys
 import time
@@ -21,7 +22,7 @@ from headgate.core.price import show_cost
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from headgate.stores.query import CallStore, Filters
+    from headgate.stores.query import CallStore, Filters, Follower
 
 TABLE_LIMIT = 50
 _FOLLOW_SECONDS = 0.3
@@ -72,7 +73,7 @@ def records(
         return
     with _store(config, data) as store:
         if follow:
-            show(_follow(store, filters, limit or _FOLLOW_FIRST))
+            show(_follow(store, filters, limit or _FOLLOW_FIRST), endless=True)
             return
         if limit is None and form == "table":
             limit = TABLE_LIMIT
@@ -157,11 +158,14 @@ def _store(config: str | None, data: str | None) -> Iterator[CallStore]:
 
 
 def _follow(store: CallStore, filters: Filters, first: int) -> Iterator[dict[str, Any]]:
-    """Yields the last ``first`` calls, oldest first, then new ones in the order they come in, until interrupted."""
+    """Returns the last ``first`` calls, oldest first, then new ones in the order they come in, until interrupted."""
     from headgate.stores.query import Follower
 
     follower = Follower(store, filters)
-    shown = list(store.newest_first(filters, first))
+    return _coming(follower, list(store.newest_first(filters, first)))
+
+
+def _coming(follower: Follower, shown: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     yield from reversed(shown)
     already = {story["id"] for story in shown}
     while True:
@@ -171,18 +175,23 @@ def _follow(store: CallStore, filters: Filters, first: int) -> Iterator[dict[str
             time.sleep(_FOLLOW_SECONDS)
 
 
-def _show_lines(stories: Iterable[dict[str, Any]]) -> None:
+def _show_lines(stories: Iterable[dict[str, Any]], *, endless: bool = False) -> None:
     encode = msgspec.json.Encoder().encode
     for story in stories:
         sys.stdout.write(encode(story).decode() + "\n")
         sys.stdout.flush()
 
 
-def _show_table(stories: Iterable[dict[str, Any]]) -> None:
+def _show_table(stories: Iterable[dict[str, Any]], *, endless: bool = False) -> None:
+    """Shows calls as they are read. An error of the query comes before the header, ``endless`` ones have none."""
+    coming = iter(stories)
+    first = [] if endless else list(itertools.islice(coming, 1))
     print("  ".join(f"{name:<{width}}" for name, width in _COLUMNS).rstrip())
-    for story in stories:
+    for story in itertools.chain(first, coming):
         cells = zip(_cells(story), _COLUMNS, strict=True)
         print("  ".join(f"{cell:<{width}}" for cell, (_, width) in cells).rstrip(), flush=True)
+    if not first:
+        print("(none)", file=sys.stderr)
 
 
 def _cells(story: dict[str, Any]) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _COLORS = {"+": "green", "-": "red", "@": "cyan"}
 _WEIGHED = frozenset({"model", "answered by", "outcome", "error", "finish", "input", "output"})
 _SHOWN_BYTES = 4000
+_PIECE = 500
 
 
 def print_comparison(comparison: Comparison, form: str) -> None:
@@ -77,7 +78,8 @@ def _print_tape(tape: Tape, deployment: str) -> None:
     yielded = 0
     for at, piece in tape.pieces:
         if yielded < _SHOWN_BYTES:
-            print(f"  {span(at):>10}  {clean(piece.decode(errors='replace'), 500)}")
+            for n, line in enumerate(_lines(piece)):
+                print(f"  {'' if n else span(at):>10}  {clean(line)}")
         yielded += len(piece)
     if yielded > _SHOWN_BYTES:
         print(f"              … {yielded} bytes in all")
@@ -85,6 +87,13 @@ def _print_tape(tape: Tape, deployment: str) -> None:
         print("              … and more, which is not kept: the answer was too long")
     if tape.error is not None:
         print(f"              then {tape.error.code}: {clean(tape.error.message)}")
+
+
+def _lines(piece: bytes) -> list[str]:
+    """The lines of what was heard at once, as it begins; the empty ones, which end an event, say nothing."""
+    text = piece.decode(errors="replace").replace("\r\n", "\n")
+    short = text if len(text) <= _PIECE else text[: _PIECE - 1] + "…"
+    return [line for line in short.split("\n") if line] or [""]
 
 
 def print_run(run: Run, form: str) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -56,6 +59,10 @@ def test_records_and_record(tmp_path: Path) -> None:
         return result.output
 
     assert run("records").count("hg_") == 2
+    assert run("records", "--model", "nobody").endswith("(none)\n")
+    failed = runner.invoke(records, ["--data", str(data.path), "--text", '"'])
+    assert isinstance(failed.exception, BadRequest)
+    assert failed.stdout == "", "no header of a table that there is not"
     assert run("records", "--limit", "1").count("hg_") == 1
     lines = run("records", "--format", "jsonl", "--model", "other", "--since", "1h").splitlines()
     story = msgspec.json.decode(lines[0])
@@ -64,6 +71,26 @@ def test_records_and_record(tmp_path: Path) -> None:
     assert run("records", "--format", "jsonl", "--tag", "a=b") == ""
     assert "attempt 2 at b/m" in run("record", made[0].id)
     assert msgspec.json.decode(run("record", made[0].id, "--format", "json"))["id"] == made[0].id
+
+
+def test_output_that_is_not_utf_8(tmp_path: Path) -> None:
+    """A name that the terminal has no signs for is written with escapes, which JSON reads back; never a traceback."""
+    data, name = DataDir(tmp_path / "data"), "café-€-\U0001f600"
+    journal = data.open_journal()
+    journal.append(make(model=name))
+    journal.close()
+    command = [sys.executable, "-c", "import sys; from headgate.cli.main import main; sys.exit(main())", "records"]
+    for form in ("table", "jsonl"):
+        done = subprocess.run(
+            [*command, "--data", str(data.path), "--format", form],
+            env={**os.environ, "PYTHONIOENCODING": "ascii"},
+            capture_output=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, b"")
+        shown = done.stdout.decode("ascii")
+        assert "caf\\u00e9" in shown
+    assert msgspec.json.decode(shown)["model"] == name
 
 
 def test_wrong_filters_are_told(tmp_path: Path) -> None:
