@@ -10,6 +10,7 @@ import asyncio
 import ssl
 from collections.abc import Callable
 
+from headgate.core.errors import Forbidden
 from headgate.load.answer import Answer
 from headgate.load.arrivals import Arrival, Arrivals
 from headgate.load.connection import Wires
@@ -54,7 +55,11 @@ class Run:
         self._wires = Wires(target.host, target.port, target.tls)
 
     async def play(self, look: Callable[[Run], None] | None = None) -> None:
-        """Makes every call and waits for its end; ``look`` is called now and then. Cancelled, it drops what is open."""
+        """Makes every call and waits for its end; ``look`` is called now and then. Cancelled, it drops what is open.
+
+        Raises:
+            Forbidden: all calls are refused (401, 403 or 404), and the next ones would be.
+        """
         loop = asyncio.get_running_loop()
         tasks: set[asyncio.Task[None]] = set()
         looking = None if look is None else loop.create_task(self._look(look))
@@ -66,6 +71,7 @@ class Run:
 
         try:
             for number, arrival in enumerate(self._arrivals.read()):
+                self._check_refused()
                 wait = start + arrival.at - loop.time()
                 if wait > 0 or number % 16 == 0:  # where it is late, answers must be read in between
                     await asyncio.sleep(max(0.0, wait))
@@ -86,6 +92,14 @@ class Run:
             self._wires.close()
         if look is not None:
             look(self)
+
+    def _check_refused(self) -> None:
+        refusal = self.tally.refused()
+        if refusal:
+            raise Forbidden(
+                f"all of the first {self.tally.ended} calls were refused: {refusal}; "
+                "the load has ended early. Look at the URL, at --key and at --model."
+            )
 
     async def _look(self, look: Callable[[Run], None]) -> None:
         while True:

@@ -15,6 +15,11 @@ SLOWEST = 500
 _ERRORS = 50
 """Kinds of errors that are told apart; further ones count as one."""
 
+_ENOUGH = 20
+"""Calls that tell whether all of them are refused."""
+_REFUSALS = frozenset({"401", "403", "404"})
+"""No key, a wrong one, one that may not, no such model or path: no waiting helps."""
+
 
 class Timed(NamedTuple):
     """One answered call, by its gateway's id: µs from its sending to the first content, and to the end."""
@@ -75,6 +80,13 @@ class Tally:
     def failed(self) -> int:
         """How many calls did not end well."""
         return self.errors.total()
+
+    def refused(self) -> str:
+        """Returns the one refusal that every call so far met and the next ones will meet as well, "" for none."""
+        if self.answered or self.ended < _ENOUGH or len(self.errors) != 1:
+            return ""
+        (kind,) = self.errors
+        return kind if kind.split()[0] in _REFUSALS else ""
 
     def begin(self, at: float, lag_s: float) -> None:
         """A call is sent, so many seconds after it was meant to be."""

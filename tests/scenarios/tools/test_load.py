@@ -13,6 +13,7 @@ from collections.abc import Callable
 import pytest
 from tests.scenarios.conftest import Gateway, Script, Upstream, Write, delta, response, sse
 
+from headgate.core.errors import Forbidden
 from headgate.load.arrivals import Arrival, Arrivals
 from headgate.load.run import Run
 from headgate.load.target import Target
@@ -118,6 +119,16 @@ def test_a_load_that_falls_behind_blames_itself_in_the_figures(upstream: Start) 
     assert tally.total.most_us >= 0.25e6
     assert tally.lag.most_us >= 0.25e6
     assert tally.service.most_us < tally.total.most_us
+
+
+def test_a_load_of_which_every_call_is_refused_ends_early(upstream: Start) -> None:
+    """A wrong key is told after a few calls, not after an hour of them."""
+
+    async def script(path: str, body: bytes, write: Write, writer: asyncio.StreamWriter) -> None:
+        await write(response(b'{"error":{"code":"invalid_api_key"}}', b"401 Unauthorized"))
+
+    with pytest.raises(Forbidden, match=r"calls were refused: 401 invalid_api_key.*--key"):
+        play(upstream(script).port, steady(10_000, 60.0))
 
 
 async def _hang(path: str, body: bytes, write: Write, writer: asyncio.StreamWriter) -> None:
