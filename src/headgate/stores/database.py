@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -214,7 +215,7 @@ def ensure_schema(url: str) -> None:
 
     Raises:
         ConfigError: the migration failed, or a newer release made this database.
-        Unavailable: a Postgres that does not answer.
+        Unavailable: a Postgres that does not answer; the migration was ended by a signal.
     """
     if schema_version(url) == SCHEMA_HEAD:
         return
@@ -231,6 +232,11 @@ def ensure_schema(url: str) -> None:
         text=True,
         check=False,
     )
+    if done.returncode < 0:
+        raise Unavailable(
+            f"the start was cut off by {signal.Signals(-done.returncode).name} while the database schema was prepared; "
+            "start again"
+        )
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise ConfigError(f"the database schema could not be prepared: {last}")
