@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from headgate.cli.filters import redacted
 from headgate.cli.options import common, open_data, overrides
 from headgate.core.errors import BadRequest
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from headgate.observe.replay.many import Run
     from headgate.observe.replay.outcome import Comparison
     from headgate.observe.replay.recorded import Recorded
+    from headgate.stores.where import Where
 
 LIMIT = 100
 
@@ -115,10 +117,10 @@ def _many(wanted: _Wanted, where: str, *, limit: int, concurrency: int, fresh: b
     from headgate.observe.replay.many import open_run
     from headgate.stores.where import read_where
 
-    filters = read_where(where)
+    asked = read_where(where)
     folder = pathlib.Path(wanted.settings.data.dir)
     with open_records(wanted.config, wanted.data) as engine:
-        run = open_run(folder, where, wanted.changes, lambda: _find(engine, filters, limit), fresh=fresh)
+        run = open_run(folder, where, wanted.changes, lambda: _find(wanted, engine, asked, limit), fresh=fresh)
         left, all_of_it = len(run.left), len(run.head.ids)
         if left < all_of_it:
             click.echo(f"going on: {all_of_it - left} of {all_of_it} were replayed before", err=True)
@@ -159,14 +161,20 @@ def _replay_left(
     return work
 
 
-def _find(engine: Any, filters: Any, limit: int) -> list[str]:
+def _find(wanted: _Wanted, engine: Engine, asked: Where, limit: int) -> list[str]:
     """Returns calls that can be replayed, newest first; replays themselves, and calls not kept, are passed over."""
     from headgate.observe.replay.again import TAG
     from headgate.stores.query import CallStore
+    from headgate.stores.search import TextStore
 
+    if asked.text is None:
+        stories = CallStore(engine).newest_first(asked.filters)
+    else:
+        said = redacted(wanted.config, wanted.data, asked.text)
+        stories = TextStore(engine).newest_first(said, asked.filters)
     found: list[str] = []
     passed = 0
-    for story in CallStore(engine).newest_first(filters):
+    for story in stories:
         if TAG in story["tags"]:
             continue
         if story["payloads"] == "none":

@@ -6,7 +6,7 @@ import difflib
 import re
 import shlex
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 from headgate.core.errors import BadRequest
 from headgate.stores.period import read_period
@@ -17,10 +17,17 @@ _WORDS = (
     *("trace", "session", "feature", "prompt"),
 )
 _STATUS = re.compile(r"[0-5]?\d{1,2}", re.ASCII)
-_NAMES = (*_WORDS, "since", "until", "status", "id", "tag:NAME")
+_NAMES = (*_WORDS, "since", "until", "status", "id", "text", "tag:NAME")
 
 
-def read_where(text: str, now_ns: int | None = None) -> Filters:
+class Where(NamedTuple):
+    """Filters, and the words that calls must say (None for any), as ``headgate.stores.search`` takes them."""
+
+    filters: Filters
+    text: str | None = None
+
+
+def read_where(text: str, now_ns: int | None = None) -> Where:
     """Returns the filters.
 
     Args:
@@ -34,6 +41,7 @@ def read_where(text: str, now_ns: int | None = None) -> Filters:
     found: dict[str, Any] = {}
     tags: dict[str, str] = {}
     times: dict[str, str] = {}
+    words: str | None = None
     for name, value in _once(_pairs(text)):
         if name.startswith("tag:") and len(name) > 4:
             tags[name[4:]] = value
@@ -43,6 +51,8 @@ def read_where(text: str, now_ns: int | None = None) -> Filters:
             if not _STATUS.fullmatch(value):
                 raise _wrong(f"status must be an HTTP status, or its first digit, not {value[:40]!r}")
             found[name] = int(value)
+        elif name == "text":
+            words = value
         elif name == "id":
             found["id_prefix"] = value
         elif name in _WORDS:
@@ -52,7 +62,7 @@ def read_where(text: str, now_ns: int | None = None) -> Filters:
             hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(_NAMES)}"
             raise _wrong(f"there is no filter {name[:40]!r}; {hint}")
     since_ns, until_ns = read_period(times.get("since"), times.get("until"), now)
-    return Filters(**found, since_ns=since_ns, until_ns=until_ns, tags=tags)
+    return Where(Filters(**found, since_ns=since_ns, until_ns=until_ns, tags=tags), words)
 
 
 def _pairs(text: str) -> list[tuple[str, str]]:

@@ -269,6 +269,14 @@ def test_many_are_replayed_and_a_killed_run_goes_on(gate: Gateway, up: Upstream)
     _, shown, _ = run(gate, "replay", "--where", where, *more)
     assert "2 REPLAYS" in shown
     assert "0 of 2 answers are the same" in shown
+    told = call(gate, messages=[{"role": "user", "content": "a heron on one leg"}])
+    call(gate, messages=[{"role": "user", "content": "a stork on two"}])
+    until = time.monotonic() + 60
+    while told not in run(gate, "records", "--text", "heron", "--format", "jsonl")[1]:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    said = again(gate, "--where", "text='heron \"one leg\"' since=1h")
+    assert [one["id"] for one in said["replays"]] == [told]
 
 
 def lines(path: pathlib.Path) -> int:

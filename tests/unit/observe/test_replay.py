@@ -202,7 +202,9 @@ async def test_no_more_are_sent_at_once_than_allowed(tmp_path: Path) -> None:
 
 def test_filters_on_one_line() -> None:
     """Pairs with space between them, quoted as in a shell; a wrong one is named, with the nearest."""
-    found = read_where("model=fast since=1h outcome=failed status=5 tag:team='red ones' id=hg_1", 3_600_000_000_000)
+    found = read_where(
+        "model=fast since=1h outcome=failed status=5 tag:team='red ones' id=hg_1", 3_600_000_000_000
+    ).filters
     assert (found.model, found.since_ns, found.outcome, found.status) == ("fast", 0, "failed", 5)
     assert (found.tags, found.id_prefix) == ({"team": "red ones"}, "hg_1")
     assert read_where("") == read_where("  ")
