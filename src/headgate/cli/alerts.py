@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from headgate.cli.options import common, open_data
+from headgate.cli.options import Words, common, open_data
 from headgate.cli.registry import actor, day, open_registry, show_lines, show_table
 from headgate.core.errors import BadRequest, ConfigError
 
@@ -20,7 +20,7 @@ _FORM = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Words)
 def alerts() -> None:
     """Show, silence and try out alerts."""
 

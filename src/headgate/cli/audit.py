@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 import msgspec
 
-from headgate.cli.options import common
+from headgate.cli.options import Words, common
 from headgate.cli.registry import day, open_store, show_lines, show_table
 
 
-@click.group()
+@click.group(cls=Words)
 def audit() -> None:
     """Show who changed what, and prove that the log is whole."""
 

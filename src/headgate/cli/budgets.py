@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from headgate.cli.limits import checked
-from headgate.cli.options import common
+from headgate.cli.options import Words, common
 from headgate.cli.registry import day, open_registry, show_lines, show_table
 from headgate.core.price import show_money
 from headgate.core.rule import PERIODS, SCOPES, UNITS, show_amount
@@ -25,7 +25,7 @@ _FORM = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Words)
 def budgets() -> None:
     """Show, set and remove limits: dollars, tokens, requests, calls at once."""
 

@@ -6,11 +6,11 @@ import sys
 
 import click
 
-from headgate.cli.options import common, overrides
+from headgate.cli.options import Words, common, overrides
 from headgate.core.errors import ConfigError
 
 
-@click.group()
+@click.group(cls=Words)
 def config() -> None:
     """Check and explain the configuration."""
 

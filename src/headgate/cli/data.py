@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
-from headgate.cli.options import common, open_data, store_errors
+from headgate.cli.options import Words, common, open_data, store_errors
 
 _SHOWN = {"virtual_keys": "keys", "old_secrets": "rotated keys", "audit_log": "audit entries"}
 
 
-@click.group()
+@click.group(cls=Words)
 def data() -> None:
     """Move the data."""
 

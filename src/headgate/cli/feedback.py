@@ -11,7 +11,7 @@ import msgspec
 
 from headgate.cli.database import open_records
 from headgate.cli.filters import add_options, whose_options
-from headgate.cli.options import common
+from headgate.cli.options import Words, common
 from headgate.cli.tables import print_csv, print_json, print_table
 from headgate.core.price import show_cost, show_dollars
 
@@ -23,7 +23,7 @@ LIMIT = 50
 _NUMBERS = ("FEEDBACK", "SCORE", "BAD", "CALLS", "COST", "LATENCY")
 
 
-@click.group()
+@click.group(cls=Words)
 def feedback() -> None:
     """Show what people thought of answers."""
 

@@ -8,11 +8,11 @@ import sys
 
 import click
 
-from headgate.cli.options import common
+from headgate.cli.options import Words, common
 from headgate.core.errors import ConfigError
 
 
-@click.group(name="import")
+@click.group(cls=Words, name="import")
 def import_() -> None:
     """Turn another gateway's configuration into ours."""
 

@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from headgate.cli.limits import allowances, limit_options
-from headgate.cli.options import common
+from headgate.cli.options import Words, common
 from headgate.cli.registry import day, open_registry, show_fields, show_lines, show_table
 from headgate.core.errors import BadRequest
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _ALL = "all"
 
 
-@click.group()
+@click.group(cls=Words)
 def keys() -> None:
     """Make, list, change, rotate and revoke virtual keys."""
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import click
 
+from headgate.cli.options import Words
 from headgate.core.errors import ConfigError, HeadgateError
 
 VERBS = {
@@ -62,7 +63,7 @@ _PLACES = frozenset(
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
-class Verbs(click.Group):
+class Verbs(Words):
     """A group that knows its commands by name and imports one only to run it."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -78,18 +79,6 @@ class Verbs(click.Group):
         if not isinstance(command, click.Command):
             raise TypeError(f"{VERBS[cmd_name][0]}.{cmd_name} is no click command")
         return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click's, but an unknown verb is answered with the nearest one."""
-        if args and not args[0].startswith("-") and args[0] not in VERBS:
-            import difflib
-
-            near = difflib.get_close_matches(args[0], VERBS, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(VERBS)}."
-            ctx.fail(f"No such command '{args[0]}'; {hint}")
-        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Writes the verbs' help lines without importing them."""

@@ -12,6 +12,23 @@ if TYPE_CHECKING:
     from headgate.stores.data import DataDir
 
 
+class Words(click.Group):
+    """A group that answers an unknown command with the nearest one."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click's, but for that."""
+        known = self.list_commands(ctx)
+        if args and not args[0].startswith("-") and args[0] not in known:
+            import difflib
+
+            near = difflib.get_close_matches(args[0], known, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(known)}."
+            ctx.fail(f"No such command '{args[0]}'; {hint}")
+        return super().resolve_command(ctx, args)
+
+
 def common(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds ``--config`` and ``--data``; the function gets ``config`` and ``data``, each a str or None."""
     data = click.option("--data", metavar="DIR", help="Data directory [$HEADGATE_DATA, data.dir, ./headgate-data].")

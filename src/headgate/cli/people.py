@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from headgate.cli.limits import allowances, limit_options
-from headgate.cli.options import common
+from headgate.cli.options import Words, common
 from headgate.cli.registry import day, open_registry, show_lines, show_table
 
 _FORM = click.option(
@@ -16,7 +16,7 @@ _FORM = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Words)
 def teams() -> None:
     """Make, list and delete teams."""
 
@@ -61,7 +61,7 @@ def delete_team(config: str | None, data: str | None, name: str) -> None:
     print(f"deleted the team {team.name}")
 
 
-@click.group()
+@click.group(cls=Words)
 def users() -> None:
     """Make, list, change and delete people."""
 

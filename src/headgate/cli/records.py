@@ -15,7 +15,7 @@ import msgspec
 
 from headgate.cli.database import open_records
 from headgate.cli.filters import filter_options, make_filters, redacted
-from headgate.cli.options import common
+from headgate.cli.options import Words, common
 from headgate.core.errors import BadRequest
 from headgate.core.price import show_cost
 
@@ -42,7 +42,7 @@ _COLUMNS = (
 )
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Words, invoke_without_command=True)
 @common
 @filter_options
 @click.option("--format", "form", type=click.Choice(["table", "jsonl"]), default="table", help="Output form [table].")

@@ -129,7 +129,9 @@ def delete_team(change: Change, name: str) -> TeamInfo:
     keys = _count(connection, (key.team == info.name) & key.revoked_ns.is_(None))
     if people or keys:
         raise BadRequest(
-            f"the team still has {people} people and {keys} keys; move or end them first", code="team_in_use"
+            f"the team still has {_some(people, 'person', 'people')} and {_some(keys, 'key', 'keys')}; "
+            "move or end them first",
+            code="team_in_use",
         )
     connection.execute(delete(teams).where(teams.c.name == info.name))
     change.note("team.delete", info.name, info, None)
@@ -224,3 +226,7 @@ def _info(row: sqlalchemy.RowMapping) -> UserInfo:
 
 def _folded(text: str) -> str:
     return text.casefold()
+
+
+def _some(count: int, one: str, more: str) -> str:
+    return f"{count} {one if count == 1 else more}"

@@ -54,7 +54,8 @@ def test_help_imports_no_verb() -> None:
     for verb in VERBS:
         assert f"  {verb} " in done.stdout
     loaded = done.stdout.splitlines()[-1]
-    assert loaded == "['headgate.cli', 'headgate.cli.main', 'headgate.core', 'headgate.core.errors']"
+    ours = ["headgate.cli", "headgate.cli.main", "headgate.cli.options", "headgate.core", "headgate.core.errors"]
+    assert loaded == str(ours)
 
 
 def test_unknown_verb(capsys) -> None:
@@ -155,3 +156,11 @@ def test_words_that_are_no_text() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program, b"\xff\xfe"], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (1, "Error: what was given is not UTF-8: '\\udcff\\udcfe'\n")
+
+
+def test_an_unknown_subcommand_is_answered_with_the_nearest(capsys) -> None:
+    """As an unknown verb is; where nothing is near, with all there are."""
+    assert main(["keys", "lst"]) == 2
+    assert "No such command 'lst'; did you mean 'list'?" in capsys.readouterr().err
+    assert main(["teams", "zzzz"]) == 2
+    assert "No such command 'zzzz'; there are: create, delete, list." in capsys.readouterr().err

@@ -27,7 +27,7 @@ def test_people_and_teams_come_and_go(tmp_path, capsys, monkeypatch) -> None:
     assert run(capsys, "users", "list")[1].splitlines()[1].split()[1:5] == ["Ann", "ann@x.org", "red", "admin"]
     assert run(capsys, "teams", "list")[1].splitlines()[1].startswith("red   ")
     code, _, err = run(capsys, "teams", "delete", "red")
-    assert (code, err) == (1, "Error: the team still has 1 people and 0 keys; move or end them first\n")
+    assert (code, err) == (1, "Error: the team still has 1 person and 0 keys; move or end them first\n")
     assert run(capsys, "users", "delete", "Ann")[1] == f"deleted {user['id']} (Ann) and revoked their keys\n"
     (key,) = map(json.loads, run(capsys, "keys", "list", "--format", "jsonl")[1].splitlines())
     assert (key["state"], key["owner"]) == ("revoked", user["id"])
