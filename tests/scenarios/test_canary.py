@@ -21,7 +21,7 @@ from .conftest import CONFIG, SSE_HEAD, Gateway, Script, Upstream, Write, comple
 CANARY = "sk-proj-C4n4ryC4n4ryC4n4ryC4n4ryC4n4ry"
 NAMED = f"name-{CANARY}"
 HEADERS = {
-    **{f"x-headgate-{name}": NAMED for name in ("user", "team", "feature", "prompt", "session", "trace")},
+    **{f"x-headgate-{name}": NAMED for name in ("user", "feature", "prompt", "session", "trace")},
     "x-headgate-tags": f"tag={CANARY},{CANARY}=1",
     "x-request-id": CANARY,
     "user-agent": CANARY,
