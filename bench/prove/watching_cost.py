@@ -264,19 +264,20 @@ def main() -> int:
         unused = f"data: {{{_JOURNAL}}}\n"
         kept = f"data: {{payloads: redacted, {_JOURNAL}}}\n" + watched
         strict = f"data: {{payloads: redacted, redact: worker, {_JOURNAL}}}\n" + watched
+        off = Gate(ups, folder, "off", "none of it used", unused)
+        watched_too = unused + watched
         field = [
-            Gate(ups, folder, "off", "none of it used", unused),
-            Gate(ups, folder, "watched", "alerts, traces, metrics, feedback", unused + watched, asked=True),
+            Gate(ups, folder, "watched", "alerts, traces, metrics, feedback", watched_too, asked=True),
             Gate(ups, folder, "full", "everything on: redacted payloads, too", kept, asked=True),
             Gate(ups, folder, "strict", "everything on, workers redact", strict, asked=True),
         ]
         older = code_of(args.before, folder / "older")
-        if older is not None:
+        if older is not None:  # each beside what it is compared with
             whole = f"data: {{payloads: full, {_JOURNAL}}}\n"
-            field += [
-                Gate(ups, folder, "before", f"before ({args.before})", unused, older),
-                Gate(ups, folder, "before-kept", f"before ({args.before}), payloads kept", whole, older),
-            ]
+            field.insert(0, Gate(ups, folder, "before", f"before ({args.before})", unused, older))
+            then = Gate(ups, folder, "before-kept", f"before ({args.before}), payloads kept", whole, older)
+            field.insert(3, then)
+        field.insert(0, off)
         try:
             ups.start()
             for gate in field:

@@ -96,7 +96,7 @@ def _limited(name: str, hint: str, about: str, *waits: int) -> Fault:
     return _both(name, f"429, {about}", script, refused("rate_limited", 429, seen=429, retry_after=waits))
 
 
-_SHORT = {"total": 0.15}
+_SHORT = {"total": 0.4}
 _BROKEN_BODY = refused("body_cut", 502)
 _NOT_SENT = {"sent": False, "seen": 0}
 _BAD_BODY = refused("malformed_answer", 502)
@@ -209,7 +209,7 @@ SILENCES = (
         {"fault": "hang-before-content"},
         _LATE,
         refused("first_content_timeout", 504),
-        timeouts=(_SHORT, {"first_content": 0.15}),
+        timeouts=(_SHORT, {"first_content": 0.4}),
     ),
     Fault(
         "pings-before-content",
@@ -217,7 +217,7 @@ SILENCES = (
         {"fault": "hang-before-content", "pings": 0.03},
         None,
         refused("first_content_timeout", 504),
-        timeouts=({}, {"first_content": 0.15}),
+        timeouts=({}, {"first_content": 0.4}),
     ),
     Fault(
         "hang-mid-stream",
@@ -225,7 +225,7 @@ SILENCES = (
         {"fault": "hang-mid-stream"},
         _LATE,
         broken("idle_timeout"),
-        timeouts=(_SHORT, {"idle": 0.1}),
+        timeouts=(_SHORT, {"idle": 0.25}),
     ),
     Fault(
         "pings-mid-stream",

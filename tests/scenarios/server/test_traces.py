@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import pathlib
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -122,14 +123,16 @@ def test_content_goes_along_where_it_is_wanted_and_redacted(start: Callable[...,
 
 def test_a_collector_that_is_away_costs_nothing(start: Callable[..., Gateway]) -> None:
     """Calls go on; whatever is killed meanwhile, every call arrives once the collector is back."""
-    port = free_port()
-    gate = start(port)
-    ids = {gate.chat()[1]["x-headgate-id"] for _ in range(5)}
-    eventually(lambda: b"headgate_traces_pending_calls 5" in metrics(gate))
-    kill_recorder(gate)
-    ids |= {gate.chat()[1]["x-headgate-id"] for _ in range(5)}
-    eventually(lambda: b"headgate_traces_pending_calls 10" in metrics(gate))
-    assert b"headgate_traces_failures_total 0" not in metrics(gate)
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))  # it does not listen: who calls is refused, and nobody else gets the port
+        port = held.getsockname()[1]
+        gate = start(port)
+        ids = {gate.chat()[1]["x-headgate-id"] for _ in range(5)}
+        eventually(lambda: b"headgate_traces_pending_calls 5" in metrics(gate))
+        kill_recorder(gate)
+        ids |= {gate.chat()[1]["x-headgate-id"] for _ in range(5)}
+        eventually(lambda: b"headgate_traces_pending_calls 10" in metrics(gate))
+        assert b"headgate_traces_failures_total 0" not in metrics(gate)
     with Collector(port=port) as collector:
         eventually(lambda: len(by_call(collector)) == 10, 60)
         assert set(by_call(collector)) == ids
