@@ -246,7 +246,7 @@ SILENCES = (
     Fault(
         "slow-drip-too-slow",
         "the body comes in crumbs, too slowly",
-        {"fault": "slow-drip", "rate": 2_000},
+        {"fault": "slow-drip", "rate": 1_000},
         _LATE,
         broken("total_timeout"),
         timeouts=(_SHORT, {"total": 1.0}),
