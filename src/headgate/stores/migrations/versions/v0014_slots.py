@@ -14,7 +14,7 @@ _SLOT = "(CAST(time_ns / 300000000000 AS INTEGER))"
 
 
 def upgrade() -> None:
-    """Makes each index anew, one after the other; each reads all calls once, some seconds for ten million."""
+    """Makes each index anew, one after the other; each reads all calls once."""
     for index, column in (("key", "key_id"), ("model", "model"), ("deployment", "deployment")):
         op.drop_index(f"calls_by_{index}", "calls")
         op.create_index(f"calls_by_{index}", "calls", [column, sa.text(_SLOT)])
