@@ -25,7 +25,7 @@ TIMEOUT_TYPES = {"openai_chat": "server_error", "anthropic": "timeout_error"}
 async def gateway(request: pytest.FixtureRequest) -> AsyncIterator[LoopGateway]:
     """A gateway that beats every 50 ms, before an upstream that falls silent as its models are called."""
     async with AsyncSim() as sim:
-        bounds = {"headers": "250ms", "first_content": "300ms"}
+        bounds = {"headers": "700ms", "first_content": "800ms"}
         providers = {
             f"{name}-{wire}": {"dialect": wire, "url": f"{sim.url}/v1", "timeouts": timeouts}
             for name, timeouts in (("silent", bounds), ("well", {}))
