@@ -17,12 +17,12 @@ _KNOWN = frozenset(_PREFIX + name.encode() for name in _SETTINGS)
 _COMMON = frozenset(
     b"accept accept-encoding accept-language anthropic-beta anthropic-dangerous-direct-browser-access "
     b"anthropic-version api-key authorization cache-control connection content-length content-type cookie "
-    b"forwarded host openai-organization openai-project origin referer sec-fetch-dest sec-fetch-mode sec-fetch- "
-    b"site transfer-encoding user-agent via x-api-key x-forwarded-for x-forwarded-host x-forwarded-port "
-    b"x-forwarded-proto x-real-ip x-request-id x-stainless-arch x-stainless-async x-stainless-helper-method "
-    b"x-stainless-lang x-stainless-os x-stainless-package-version x-stainless-raw-response x-stainless-read- "
-    b"timeout x-stainless-retry-count x-stainless-runtime x-stainless-runtime-version x-stainless-stream-helper "
-    b"x-stainless-timeout".split()
+    b"forwarded host openai-organization openai-project origin referer sec-fetch-dest sec-fetch-mode "
+    b"sec-fetch-site transfer-encoding user-agent via x-api-key x-forwarded-for x-forwarded-host "
+    b"x-forwarded-port x-forwarded-proto x-real-ip x-request-id x-stainless-arch x-stainless-async "
+    b"x-stainless-helper-method x-stainless-lang x-stainless-os x-stainless-package-version "
+    b"x-stainless-raw-response x-stainless-read-timeout x-stainless-retry-count x-stainless-runtime "
+    b"x-stainless-runtime-version x-stainless-stream-helper x-stainless-timeout".split()
 )
 """What SDKs and proxies send: a call with nothing else has no settings, which one look at its names tells."""
 _WORD_LIMIT = 256

@@ -9,6 +9,7 @@ import pytest
 from headgate.core.call import Call
 from headgate.core.errors import BadRequest
 from headgate.core.record import Record
+from headgate.server import intake
 from headgate.server.caller import AsgiCaller
 from headgate.server.intake import check_content, read_settings
 
@@ -100,6 +101,13 @@ def test_per_call_settings_reach_call_and_record() -> None:
     assert call.deadline == 101.5
     assert (record.priority, record.trace, record.session) == ("batch", "run-7", "chat-1")
     assert (record.user, record.feature, record.tags) == ("Zoë", "search", {"env": "prod", "team": "a"})
+
+
+def test_what_an_sdk_or_a_browser_sends_is_known_at_one_look() -> None:
+    """Each of their names whole: one that is not known costs every call of theirs a look at all names."""
+    sent = {f"x-stainless-{name}".encode() for name in ("read-timeout", "retry-count", "lang", "async", "timeout")}
+    assert sent | {b"sec-fetch-site", b"sec-fetch-mode", b"anthropic-version", b"user-agent"} <= intake._COMMON
+    assert not [name for name in intake._COMMON if name.endswith(b"-")]
 
 
 @pytest.mark.parametrize(
