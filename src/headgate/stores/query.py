@@ -28,7 +28,7 @@ from headgate.core.errors import BadRequest
 from headgate.stores.feedback_rows import judges, plain_feedback
 from headgate.stores.payloads import Body, unpack
 from headgate.stores.rows import to_story
-from headgate.stores.schema import SLOT, calls, feedback, payloads, virtual_keys
+from headgate.stores.schema import SLOT, SLOT_NS, calls, feedback, payloads, virtual_keys
 
 PAGE = 1000
 LATE_SECONDS = 10.0
@@ -36,7 +36,6 @@ LATE_NUMBERS = 10_000
 OUTCOMES = ("completed", "failed", "cancelled", "refused")
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
 _SLOT: ColumnElement[int] = literal_column(SLOT.replace("time_ns", "calls.time_ns"), Integer)
-_MOST = (1 << 31) - 1
 _FARTHEST = 1e30
 _STATUSES = range(600)
 LATEST_NS = 2**62
@@ -100,7 +99,7 @@ class CallStore:
                 query = select(c.time_ns, c.n).where(*way.where)
                 if after is not None:
                     query = query.where(tuple_(c.time_ns, c.n) < tuple_(after.time_ns, after.n))
-                    query = query.where(slot_of(after.time_ns) >= _SLOT)
+                    query = query.where(after.time_ns // SLOT_NS >= _SLOT)
                 if way.by_slot:
                     query = query.order_by(_SLOT.desc())
                 query = query.order_by(c.time_ns.desc(), c.n.desc()).limit(limit)
@@ -296,11 +295,6 @@ def _ways(connection: Connection, filters: Filters) -> list[_Way]:
     return found
 
 
-def slot_of(time_ns: int) -> int:
-    """Returns the slot of a time, cut to what a database can compare it with."""
-    return max(-_MOST, min(time_ns // 300_000_000_000, _MOST))
-
-
 def during(since_ns: int | None, until_ns: int | None) -> list[ColumnElement[bool]]:
     """The calls that began in a stretch of time (ns since 1970, ``until_ns`` exclusive, None for no end).
 
@@ -314,9 +308,9 @@ def during(since_ns: int | None, until_ns: int | None) -> list[ColumnElement[boo
             raise BadRequest(f"{name} lies beyond what can be recorded: give ns since 1970, before 2116", param=name)
     found: list[ColumnElement[bool]] = []
     if since_ns is not None:
-        found += [calls.c.time_ns >= since_ns, slot_of(since_ns) <= _SLOT]
+        found += [calls.c.time_ns >= since_ns, since_ns // SLOT_NS <= _SLOT]
     if until_ns is not None:
-        found += [calls.c.time_ns < until_ns, slot_of(until_ns - 1) >= _SLOT]
+        found += [calls.c.time_ns < until_ns, (until_ns - 1) // SLOT_NS >= _SLOT]
     return found
 
 

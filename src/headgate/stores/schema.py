@@ -36,7 +36,8 @@ _Id = String().with_variant(String(collation="C"), "postgresql")
 TROUBLE = "status >= 400 OR outcome <> 'completed' OR error IS NOT NULL OR tried IS NOT NULL"
 """Which calls stand in an index of their own: few. A query that has one of these terms can use it."""
 
-SLOT = "(CAST(time_ns / 300000000000 AS INTEGER))"
+SLOT_NS = 300 * 10**9
+SLOT = f"(CAST(time_ns / {SLOT_NS} AS INTEGER))"
 """The five minutes (counted since 1970) that a call began in: so indexes of frequent values know when it was.
 
 That takes less than half of what the time itself does, and Postgres keeps the calls of one value and slot as one entry,
