@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from headgate.core.errors import BadRequest
 from headgate.core.message import AnyPart, Audio, Document, Image, Other, Text
 
 _WORDS: tuple[tuple[type, str], ...] = ((Audio, "audio"), (Image, "an image"), (Document, "a file"))
 
 
-def unsaid(part: AnyPart, path: str, wire: str) -> BadRequest | None:
+def refuse_unsaid(parts: Iterable[tuple[AnyPart, str]], wire: str) -> None:
+    """Refuses a user's message that lost all that it said, if it said anything.
+
+    Args:
+        parts: the message's, each with the place where it stands in the caller's request.
+        wire: the provider's dialect, as people call it.
+
+    Raises:
+        BadRequest: it did.
+    """
+    for part, path in parts:
+        error = _unsaid(part, path, wire)
+        if error is not None:
+            raise error
+
+
+def _unsaid(part: AnyPart, path: str, wire: str) -> BadRequest | None:
     """Returns the error for a message that has nothing but this and its like; None where that said nothing anyway.
 
     Without it the model would answer what the user did not ask. Its code lets the next deployment be tried.
-
-    Args:
-        part: the first of the message.
-        path: where it stands in the caller's request.
-        wire: the provider's dialect, as people call it.
     """
     if isinstance(part, Text):
         return None

@@ -6,7 +6,7 @@ from typing import Any
 
 from headgate.core.message import AnyPart, Message, Refusal, Thinking, ToolCall
 from headgate.dialects.anthropic.write_parts import Blocks, PartWriter
-from headgate.dialects.unsaid import unsaid
+from headgate.dialects.unsaid import refuse_unsaid
 
 
 def write_messages(messages: list[Message], writer: PartWriter) -> tuple[Any, list[dict[str, Any]]]:
@@ -42,7 +42,8 @@ def write_messages(messages: list[Message], writer: PartWriter) -> tuple[Any, li
         else:
             seen = True
             if message.role == "user" and not blocks and not writer.native:
-                _refuse_unsaid(message, at)
+                places = (f"messages[{at}].content[{index}]" for index in range(len(message.parts)))
+                refuse_unsaid(zip(message.parts, places, strict=True), "Anthropic's messages")
             _turn(turns, "assistant" if message.role == "assistant" else "user", blocks)
         # Several results are one message neutrally, but one each in the caller's request (OpenAI's).
         at += max(1, len(message.parts)) if message.role == "tool" else 1
@@ -73,14 +74,6 @@ def _blocks(message: Message, at: int, writer: PartWriter) -> Blocks:
             continue
         blocks.append(block)
     return blocks
-
-
-def _refuse_unsaid(message: Message, at: int) -> None:
-    """Raises BadRequest where a message lost all that it said."""
-    for index, part in enumerate(message.parts):
-        error = unsaid(part, f"messages[{at}].content[{index}]", "Anthropic's messages")
-        if error is not None:
-            raise error
 
 
 def _place(part: AnyPart, counts: dict[str, int]) -> str:

@@ -22,7 +22,7 @@ from headgate.core.message import (
 )
 from headgate.dialects.openai_chat.lost import Lost, locate
 from headgate.dialects.openai_chat.wire import NAME
-from headgate.dialects.unsaid import unsaid
+from headgate.dialects.unsaid import refuse_unsaid
 
 Wire = dict[str, Any]
 
@@ -45,17 +45,9 @@ def write_messages(conversation: Conversation, lost: Lost) -> list[Wire]:
             if message.name is not None:
                 written["name"] = message.name
             if message.role == "user" and not written["content"] and lost.origin != NAME:
-                _refuse_unsaid(message, paths)
+                refuse_unsaid(zip(message.parts, paths, strict=True), "OpenAI's chat completions")
             messages.append(written)
     return messages
-
-
-def _refuse_unsaid(message: Message, paths: Sequence[str]) -> None:
-    """Raises BadRequest where a message lost all that it said."""
-    for part, path in zip(message.parts, paths, strict=True):
-        error = unsaid(part, path, "OpenAI's chat completions")
-        if error is not None:
-            raise error
 
 
 def _content(parts: Sequence[AnyPart], paths: Sequence[str], lost: Lost) -> str | list[Wire]:
